@@ -1,0 +1,157 @@
+"""What a graph costs: parameters, multiply-accumulates (MACs) and bytes, by layer and in all.
+
+MACs are counted for one sample, in the operators that multiply matrices; everything else is negligible beside them.
+A stored integer weight counts as the weight that it stands for; scales, zero points and shapes are not parameters.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from foldpress.graph import initializer
+
+_SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2)}  # positions that hold scales and zero points
+_NOT_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
+_MATRIX_OPERATORS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"}
+
+Shapes = dict[str, tuple[int | None, ...]]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One matrix operator. `macs` is None where a shape is unknown; `precision` is that of its stored weight."""
+
+    name: str
+    operator: str
+    weight_shape: tuple[int, ...]
+    parameters: int
+    macs: int | None
+    bytes: int
+    sparsity: float
+    precision: str
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """A whole graph. `macs_why` says why MACs are unknown, where they are."""
+
+    parameters: int
+    macs: int | None
+    macs_why: str | None
+    sparsity: float
+    operators: dict[str, int]
+    layers: tuple[LayerCost, ...]
+
+
+def graph_cost(model: ir.Model) -> GraphCost:
+    """Count parameters, MACs, zeros and operators."""
+    shapes = sample_shapes(model)
+    layers = tuple(_layer(model, node, shapes) for node in model.graph if node.op_type in _MATRIX_OPERATORS)
+    unknown = [layer.name for layer in layers if layer.macs is None]
+    weights = _weights(model)
+    total = sum(int(np.prod(value.shape.numpy() if value.shape else ())) for value in weights)
+    zeros = sum(_zeros(model, value) for value in weights)
+    return GraphCost(
+        parameters=total,
+        macs=None if unknown else sum(layer.macs or 0 for layer in layers),
+        macs_why=f"the shapes at {', '.join(unknown[:3])} are not known before running" if unknown else None,
+        sparsity=zeros / total if total else 0.0,
+        operators=dict(sorted(Counter(node.op_type for node in model.graph).items())),
+        layers=layers,
+    )
+
+
+def sample_shapes(model: ir.Model) -> Shapes:
+    """The shape of every tensor for one sample, as far as shape inference finds it."""
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]
+    initializers = {tensor.name for tensor in proto.graph.initializer}
+    for value in proto.graph.input:
+        dimensions = value.type.tensor_type.shape.dim
+        if value.name not in initializers and len(dimensions):
+            dimensions[0].dim_value = 1
+    for value in proto.graph.output:  # a stored free sample axis would contradict the one sample asked for
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    known = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+    shapes: Shapes = {value.name: _dimensions(value) for value in known if value.type.tensor_type.HasField("shape")}
+    shapes.update({tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer})
+    return shapes
+
+
+def stored_weight(model: ir.Model, value: ir.Value | None) -> ir.Value | None:
+    """The stored tensor that a node's weight comes from, looking through Q/DQ; None where it is computed."""
+    while value is not None and value.name not in model.graph.initializers:
+        producer = value.producer()
+        if producer is None or producer.op_type not in _SCALES:
+            return None
+        value = producer.inputs[0]
+    return value
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    return tuple(size.dim_value if size.HasField("dim_value") else None for size in value.type.tensor_type.shape.dim)
+
+
+def _layer(model: ir.Model, node: ir.Node, shapes: Shapes) -> LayerCost:
+    inputs = list(node.inputs)
+    # A MatMul may have its weight on either side; the recurrent operators have two.
+    stored = [found for value in inputs[:3] if value is not None and (found := stored_weight(model, value)) is not None]
+    matrices = [value for value in stored if value.shape is not None and len(value.shape) > 1]
+    sizes = [int(np.prod(value.shape.numpy())) for value in matrices if value.shape is not None]
+    first = matrices[0] if matrices else None
+    return LayerCost(
+        name=str(node.name or node.outputs[0].name),
+        operator=node.op_type,
+        weight_shape=tuple(first.shape.numpy()) if first is not None and first.shape is not None else (),
+        parameters=sum(sizes),
+        macs=_macs(node, sizes, shapes),
+        bytes=sum(value.const_value.nbytes for value in matrices if value.const_value is not None),
+        sparsity=sum(_zeros(model, value) for value in matrices) / sum(sizes) if sum(sizes) else 0.0,
+        precision=first.dtype.name.lower() if first is not None and first.dtype is not None else "computed",
+    )
+
+
+def _macs(node: ir.Node, sizes: list[int], shapes: Shapes) -> int | None:
+    names = [value.name if value is not None else "" for value in node.inputs]
+    output = shapes.get(str(node.outputs[0].name))
+    first, second = shapes.get(str(names[0])), shapes.get(str(names[1]))
+    if node.op_type in ("LSTM", "GRU", "RNN"):  # every step multiplies every weight once
+        return None if first is None or None in first else _product(first[:2]) * sum(sizes)
+    if output is None or None in output or first is None or second is None or None in first or None in second:
+        return None
+    if node.op_type == "Conv":
+        return _product(output) * _product(second[1:])
+    if node.op_type == "ConvTranspose":
+        return _product(first) * _product(second[1:])
+    if node.op_type == "Gemm":
+        return _product(output) * _product(first) // (output[0] or 1)
+    return _product(output) * int(first[-1] or 0)
+
+
+def _product(sizes: tuple[int | None, ...]) -> int:
+    return math.prod(size or 0 for size in sizes)
+
+
+def _weights(model: ir.Model) -> list[ir.Value]:
+    """Stored tensors that hold weights: not shapes, scales or zero points."""
+    used_as_scale = {
+        value.name
+        for node in model.graph
+        for position in _SCALES.get(node.op_type, ())
+        if position < len(node.inputs) and (value := node.inputs[position]) is not None
+    }
+    return [
+        value
+        for name, value in model.graph.initializers.items()
+        if name not in used_as_scale and value.dtype not in _NOT_WEIGHTS
+    ]
+
+
+def _zeros(model: ir.Model, value: ir.Value) -> int:
+    array = initializer(model, value)
+    return 0 if array is None else int(array.size - np.count_nonzero(array))

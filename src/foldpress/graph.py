@@ -1,0 +1,136 @@
+"""Reading and writing ONNX files: what a stranger's file may do is checked before anything reads it."""
+
+from pathlib import Path
+from typing import Any
+
+import google.protobuf.message
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from foldpress.data import InputSpec
+from foldpress.errors import GraphError
+from foldpress.files import replacing
+
+# protobuf cannot hold more than 2 GiB in one message; what is larger keeps its weights in a file beside it.
+_SINGLE_FILE_BYTES = 2**31 - 2**24
+
+
+def load_graph(path: Path) -> ir.Model:
+    """Read an ONNX file after checking that it is whole and refers to nothing outside its folder.
+
+    Large weights stay on disk until they are used.
+
+    Raises:
+        GraphError: missing, damaged, not ONNX, or with unsafe external data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = ", ".join(sorted(found.name for found in path.parent.glob("*.onnx"))) if path.parent.is_dir() else ""
+        raise GraphError(f"there is no ONNX file {path}", available=near or "no .onnx in that folder")
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except (google.protobuf.message.DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise GraphError(
+            f"{path} is not an ONNX file, or is damaged: {error}", mend="export or download it again"
+        ) from error
+    if not proto.graph.node and not proto.graph.output:
+        raise GraphError(f"{path} holds no graph: it is empty or cut short", mend="export or download it again")
+    for tensor in proto.graph.initializer:
+        _check_contained(path, tensor)
+    try:
+        onnx.checker.check_model(str(path))
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise GraphError(f"{path} is not a valid ONNX graph: {_first_line(error)}", mend="export it again") from error
+    return ir.load(path)
+
+
+def save_graph(model: ir.Model, path: Path) -> None:
+    """Write a graph atomically; weights go to a file beside it only when one file cannot hold them.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    large = weight_bytes(model) > _SINGLE_FILE_BYTES
+    with replacing(path) as draft:
+        ir.save(model, draft, external_data=f"{path.name}.data" if large else None)
+
+
+def serialize(model: ir.Model) -> bytes:
+    """The graph as the bytes of an .onnx file; the same graph gives the same bytes."""
+    return ir.to_proto(model).SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def copy_graph(model: ir.Model) -> ir.Model:
+    """A graph of its own: changing it leaves `model` as it was. Weights are shared until replaced."""
+    return model.clone()
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all stored weights."""
+    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+
+
+def input_specs(model: ir.Model) -> list[InputSpec]:
+    """Name, element type and shape of every graph input; the first axis counts samples.
+
+    Raises:
+        GraphError: an input that is no tensor, or has no known type.
+    """
+    specs = []
+    for value in model.graph.inputs:
+        if value.name in model.graph.initializers:  # a default value, not something the data must give
+            continue
+        if value.dtype is None or value.shape is None or not len(value.shape):
+            raise GraphError(f"input {value.name} of the graph has no known type, shape or sample axis")
+        sizes = tuple(size if isinstance(size, int) else None for size in value.shape)
+        specs.append(InputSpec(str(value.name), np.dtype(value.dtype.numpy()), sizes))
+    return specs
+
+
+def batch_size(model: ir.Model, preferred: int = 64) -> int:
+    """How many samples to run at once: `preferred`, or 1 where the graph takes no other.
+
+    Raises:
+        GraphError: the graph is fixed to some other number of samples.
+    """
+    fixed = {spec.shape[0] for spec in input_specs(model)} - {None}
+    if not fixed:
+        return preferred
+    if fixed != {1}:
+        raise GraphError(f"the graph takes exactly {fixed} samples at once", mend="export it with a free sample axis")
+    return 1
+
+
+def initializer(model: ir.Model, value: ir.Value | None) -> "np.ndarray[Any, Any] | None":
+    """The stored weight behind a value, or None where the value is computed or fed."""
+    if value is None or value.const_value is None or value.name not in model.graph.initializers:
+        return None
+    return value.const_value.numpy()  # type: ignore[no-any-return]
+
+
+def set_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -> None:
+    """Replace a stored weight, its type and shape included."""
+    value = model.graph.initializers[name]
+    value.const_value = ir.tensor(np.ascontiguousarray(array), name=name)
+    value.shape = ir.Shape(array.shape)
+
+
+def _check_contained(path: Path, tensor: onnx.TensorProto) -> None:
+    """External data must lie in the graph's own folder, in a plain file, and inside that file."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = Path(entries.get("location", ""))
+    target = path.parent / location
+    if location.is_absolute() or ".." in location.parts or not location.name:
+        raise GraphError(f"{path}: weight {tensor.name} points outside the graph's folder ({location})")
+    if not target.is_file() or target.is_symlink() or target.stat().st_nlink > 1:
+        raise GraphError(f"{path}: the weights of {tensor.name} should be in {target}, a plain file; it is not one")
+    offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
+        raise GraphError(f"{path}: weight {tensor.name} lies beyond the end of {target}", mend="copy both files again")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,239 @@
+"""The recipe: frozen, typed, unknown keys refused with the nearest known name."""
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from foldpress.errors import RecipeError
+
+_BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+_MILLISECONDS = {"": 1.0, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+def _quantity(units: dict[str, Any], kind: str) -> BeforeValidator:
+    """Read `12`, `"500 kB"` or `"5 ms"` in the first unit's terms."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        matched = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([a-zA-Zµ]*)\s*", value)
+        if not matched or matched[2].lower() not in units:
+            raise ValueError(f"{value!r} is no {kind}; units: {', '.join(filter(None, units))}")
+        return float(matched[1]) * units[matched[2].lower()]
+
+    return BeforeValidator(read)
+
+
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Bytes = Annotated[Limit, _quantity(_BYTES, "size")]
+Milliseconds = Annotated[Limit, _quantity(_MILLISECONDS, "duration")]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class ModelTable(_Table):
+    """`[model]`: where the network comes from."""
+
+    source: str
+    weights: str | None = None
+
+
+class DataTable(_Table):
+    """`[data]`: what it is judged on."""
+
+    source: str
+    train: str | None = None
+    task: str = "classification"
+
+    @model_validator(mode="after")
+    def _known_task(self) -> "DataTable":
+        if self.task not in ("classification", "regression") and ":" not in self.task:
+            raise ValueError(f"task {self.task!r} is none of classification, regression, module:callable")
+        return self
+
+
+class FoldsTable(_Table):
+    """`[folds]`: which sample may be seen when. `scheme` None: stratified for classes, else kfold."""
+
+    splits: Annotated[int, Field(ge=2)] = 5
+    scheme: Literal["kfold", "stratified", "group", "stratified-group"] | None = None
+    repeats: Count = 1
+    test: Share = 0.2
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class PruneTable(_Table):
+    """`[prune]`: what is cut, and down to which budget; exactly one budget."""
+
+    method: Literal["structured", "unstructured", "2:4"] = "structured"
+    macs: Share | None = None
+    parameters: Share | None = None
+    sparsity: Share | None = None
+    threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "PruneTable":
+        allowed = {"structured": ("macs", "parameters"), "unstructured": ("sparsity", "threshold"), "2:4": ()}[
+            self.method
+        ]
+        given = [name for name in ("macs", "parameters", "sparsity", "threshold") if getattr(self, name) is not None]
+        wrong = [name for name in given if name not in allowed]
+        if wrong or len(given) != min(1, len(allowed)):
+            wants = f"exactly one of {', '.join(allowed)}" if allowed else "no budget: it always leaves half"
+            raise ValueError(f"method = {self.method!r} takes {wants}; given: {', '.join(given) or 'none'}")
+        return self
+
+
+class QuantizeTable(_Table):
+    """`[quantize]`: integer types by target, ranges from calibration samples."""
+
+    target: Literal["auto", "x86-vnni", "x86", "arm", "tensorrt", "qnn"] = "auto"
+    calibration: Literal["auto", "minmax"] = "auto"
+    samples: Count = 512
+
+
+class BenchmarkTable(_Table):
+    """`[benchmark]`: where and how latency is taken."""
+
+    providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
+    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    threads: Count = 1
+    processes: Count = 5
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+
+class GateTable(_Table):
+    """`[gate]`: the limits. Each is optional; at least one must be there."""
+
+    max_drop: Limit | None = None
+    confidence: Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)] = 0.95
+    max_flips: Limit | None = None
+    max_class_drop: Limit | None = None
+    min_speedup: Limit | None = None
+    max_bytes: Bytes | None = None
+    max_latency_p90: Milliseconds | None = None
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        given = self.model_dump(exclude={"confidence"}, exclude_none=True)
+        return {name: float(limit) for name, limit in given.items()}
+
+    def required(self) -> "GateTable":
+        """Itself, when at least one limit is set.
+
+        Raises:
+            RecipeError: a gate without a limit would let everything through.
+        """
+        if not self.limits():
+            raise RecipeError(
+                "no limit is set: a gate without one would let everything through",
+                available=", ".join(name for name in GateTable.model_fields if name != "confidence"),
+                mend="set at least one, for example max_drop = 0.01",
+            )
+        return self
+
+
+class Recipe(_Table):
+    """A whole job."""
+
+    model: ModelTable
+    data: DataTable
+    folds: FoldsTable = FoldsTable()
+    prune: PruneTable | None = None
+    quantize: QuantizeTable | None = QuantizeTable()
+    benchmark: BenchmarkTable = BenchmarkTable()
+    gate: GateTable
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """Where the recipe stands: its paths and modules are found there."""
+        return self._folder
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a TOML recipe; `overrides` are KEY=VALUE with dotted keys and TOML values.
+
+    Raises:
+        RecipeError: no such file, not TOML, an unknown key, a value out of range, no limit at all.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "recipe.toml"
+    if not path.is_file():
+        found = ", ".join(sorted(file.name for file in path.parent.glob("*.toml"))) if path.parent.is_dir() else ""
+        raise RecipeError(f"there is no recipe {path}", available=found or "no .toml there", mend="foldpress init DIR")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    for override in overrides:
+        _override(document, override)
+    return make_recipe(document, path.parent)
+
+
+def make_recipe(document: dict[str, Any], folder: Path) -> Recipe:
+    """Check a recipe given as nested dictionaries; its paths are relative to `folder`.
+
+    Raises:
+        RecipeError: as for `load_recipe`.
+    """
+    try:
+        recipe = Recipe.model_validate(document)
+    except ValidationError as error:
+        raise RecipeError("the recipe is wrong:\n" + "\n".join(f"  {_told(one)}" for one in error.errors())) from error
+    recipe.gate.required()
+    recipe._folder = folder.resolve()  # the one private attribute, set once, right here
+    return recipe
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"--set {override!r} is not KEY=VALUE", mend="for example --set gate.max_drop=0.02")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        document = document.setdefault(table, {})
+        if not isinstance(document, dict):
+            raise RecipeError(f"--set {override!r}: {table} is no table")
+    document[last] = value
+
+
+def _told(error: Any) -> str:
+    """One line for one of pydantic's complaints."""
+    location = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, 1, 0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+        return f"{location}: unknown key{hint}"
+    value = error.get("input")
+    shown = f" (given: {value})" if isinstance(value, str | int | float) and not _is_nan(value) else ""
+    return f"{location}: {error['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _known_keys(tables: tuple[Any, ...]) -> list[str]:
+    found: type[BaseModel] = Recipe
+    for table in tables:
+        kinds = {"model": ModelTable, "data": DataTable, "folds": FoldsTable, "prune": PruneTable,
+                 "quantize": QuantizeTable, "benchmark": BenchmarkTable, "gate": GateTable}  # fmt: skip
+        found = kinds[str(table)]
+    return list(found.model_fields)

@@ -1,0 +1,129 @@
+"""onnxruntime sessions that run where they were asked to run, or not at all."""
+
+import difflib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from foldpress.data import Array, Dataset
+from foldpress.errors import GraphError, ProviderError
+from foldpress.progress import track
+
+CPU = "CPUExecutionProvider"
+
+_PACKAGES = {
+    "CUDAExecutionProvider": "onnxruntime-gpu",
+    "TensorrtExecutionProvider": "onnxruntime-gpu, with TensorRT installed",
+    "OpenVINOExecutionProvider": "onnxruntime-openvino",
+    "DmlExecutionProvider": "onnxruntime-directml",
+    "QNNExecutionProvider": "onnxruntime-qnn",
+    "CoreMLExecutionProvider": "onnxruntime on macOS",
+}
+_LOAD_ERRORS = tuple(
+    getattr(ort_errors, name)
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented",
+                 "RuntimeException")
+)  # fmt: skip
+_ERRORS_ONLY = 3  # onnxruntime's log severity
+
+
+def check_provider(provider: str) -> None:
+    """Refuse a provider that this onnxruntime does not have.
+
+    Raises:
+        ProviderError: unknown, or known but not in the installed package; says which package has it.
+    """
+    available = ort.get_available_providers()
+    if provider in available:
+        return
+    known = ort.get_all_providers()
+    if provider in known:
+        package = _PACKAGES.get(provider, "a build of onnxruntime made with it")
+        raise ProviderError(
+            f"{provider} is not in the installed onnxruntime", available=", ".join(available), mend=f"install {package}"
+        )
+    near = difflib.get_close_matches(provider, known, 1)
+    raise ProviderError(
+        f"there is no provider {provider!r}",
+        available=", ".join(available),
+        mend=f"did you mean {near[0]}?" if near else None,
+    )
+
+
+def open_session(graph: bytes | Path, *, provider: str = CPU, threads: int = 0, optimize: bool = True) -> Any:
+    """An onnxruntime session on exactly this provider; nothing falls back in silence.
+
+    Args:
+        graph: a serialized graph, or the path of a file.
+        provider: execution provider; nodes that it cannot take are an error, unless it is the CPU itself.
+        threads: threads within an operator; 0 lets onnxruntime choose.
+        optimize: whether onnxruntime may rewrite the graph.
+
+    Raises:
+        ProviderError: the provider is absent, or is not the one that would run.
+        GraphError: onnxruntime cannot load the graph.
+    """
+    check_provider(provider)
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if provider != CPU:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options, providers=[provider])
+    except _LOAD_ERRORS as error:
+        if "fallback" in str(error).lower():
+            raise ProviderError(f"{provider} cannot run every node of this graph: {error}") from error
+        name = "the graph" if isinstance(graph, bytes) else str(graph)
+        raise GraphError(f"onnxruntime cannot load {name}: {error}") from error
+    if session.get_providers()[0] != provider:
+        raise ProviderError(f"asked for {provider}, but onnxruntime chose {session.get_providers()[0]}")
+    return session
+
+
+def placement(session: Any) -> dict[str, float]:
+    """The share of the optimized graph's nodes that each provider runs."""
+    counts: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] += len(part.get_nodes())
+    total = sum(counts.values())
+    return {provider: count / total for provider, count in sorted(counts.items())} if total else {}
+
+
+def predict(session: Any, dataset: Dataset, batch: int, label: str = "predicting") -> list[Array]:
+    """Every output of the graph for every sample, in order, each [N, …].
+
+    Raises:
+        GraphError: the graph fails on a batch, or its output does not keep the sample axis.
+    """
+    collected: list[list[Array]] = []
+    steps = -(-len(dataset) // batch)
+    for feed in track(dataset.batches(batch), label, steps):
+        collected.append(run(session, feed))
+    return [np.concatenate(parts) for parts in zip(*collected, strict=True)]
+
+
+def run(session: Any, feed: dict[str, Array]) -> list[Array]:
+    """One run of a session; each output keeps the sample axis.
+
+    Raises:
+        GraphError: onnxruntime refuses the feed, or an output is no array with one row a sample.
+    """
+    size = len(next(iter(feed.values())))
+    try:
+        outputs = session.run(None, feed)
+    except _LOAD_ERRORS as error:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feed.items())
+        raise GraphError(f"the graph fails on real samples ({shapes}): {error}") from error
+    for value, output in zip(session.get_outputs(), outputs, strict=True):
+        if not isinstance(output, np.ndarray) or output.ndim == 0 or len(output) != size:
+            shape = list(output.shape) if isinstance(output, np.ndarray) else type(output).__name__
+            raise GraphError(f"output {value.name} is {shape} for {size} samples; the first axis must count samples")
+    return list(outputs)
