@@ -1,0 +1,144 @@
+"""Compression for the k-fold check: the graph that ships, and for every fold one that has not seen it.
+
+Statistics are collected once for all folds. Where pruning itself learns from data, every round has a network of its own,
+so ranges are collected anew for each; else one pass of calibration serves all rounds.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from foldpress.data import Dataset, Indices
+from foldpress.errors import RequestError
+from foldpress.optimizer.gram import GramStatistics, collect_grams
+from foldpress.optimizer.passes import LogEntry, Pass, apply
+from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
+from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
+from foldpress.optimizer.structured import PruneStructured, layers_to_observe
+from foldpress.optimizer.targets import Target
+from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
+
+
+@dataclass(frozen=True)
+class Prune:
+    """What pruning is asked for: a method, and its budget."""
+
+    method: Literal["structured", "unstructured", "2:4"]
+    macs: float | None = None
+    parameters: float | None = None
+    sparsity: float | None = None
+    threshold: float | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether it looks at data, and so must not see the fold that it is judged on."""
+        return self.method == "structured"
+
+    def make(self, grams: dict[str, NDArray[np.float64]]) -> Pass:
+        """The pass, given what it learns from."""
+        if self.method == "2:4":
+            return PruneTwoFour()
+        if self.method == "unstructured":
+            return PruneThreshold(self.sparsity, self.threshold)
+        if self.macs is not None:
+            return PruneStructured("macs", self.macs, grams)
+        if self.parameters is not None:
+            return PruneStructured("parameters", self.parameters, grams)
+        raise RequestError("structured pruning needs a budget", available="macs, parameters")
+
+
+@dataclass(frozen=True, eq=False)
+class Pressed:
+    """The graphs of one round, each None where its stage was not asked for, and the log of both."""
+
+    pruned: ir.Model | None
+    quantized: ir.Model | None
+    log: tuple[LogEntry, ...]
+
+
+class Press:
+    """Compress one float graph for every round of the k-fold check and once to ship.
+
+    Args:
+        model: a cleaned float graph with shapes.
+        calibration: the samples to learn from.
+        numbers: their fold numbers, [repeats, N].
+        prune: what to prune, or None.
+        target: what to quantize for, or None.
+    """
+
+    def __init__(
+        self, model: ir.Model, calibration: Dataset, numbers: Indices, *, prune: Prune | None, target: Target | None
+    ) -> None:
+        self._model, self._calibration, self._numbers = model, calibration, numbers
+        self._prune, self._target = prune, target
+        self._shared: RangeStatistics | None = None
+
+    def ship(self) -> Pressed:
+        """The graphs that learned from all folds."""
+        return self._press(None, 0)
+
+    def without(self, fold: int, repeat: int = 0) -> Pressed:
+        """The graphs that learned from every fold but one."""
+        return self._press(fold, repeat)
+
+    def _press(self, fold: int | None, repeat: int) -> Pressed:
+        log: tuple[LogEntry, ...] = ()
+        model, pruned, quantized = self._model, None, None
+        if self._prune is not None:
+            result = apply([self._prune.make(self._grams_for(fold, repeat))], model)
+            model = pruned = result.model
+            log += result.log
+        if self._target is not None:
+            result = apply([StaticInt8(self._ranges_for(model, fold, repeat), self._target)], model)
+            quantized = result.model
+            log += result.log
+        return Pressed(pruned, quantized, log)
+
+    def _grams_for(self, fold: int | None, repeat: int) -> dict[str, NDArray[np.float64]]:
+        if self._prune is None or not self._prune.learns:
+            return {}
+        return self._grams.all() if fold is None else self._grams.without(fold, repeat)
+
+    def _ranges_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges:
+        if self._prune is not None and self._prune.learns:
+            seen = (
+                np.flatnonzero(self._numbers[repeat] != fold) if fold is not None else np.arange(len(self._calibration))
+            )
+            return _ranges(model, self._calibration.select(seen), np.zeros((1, len(seen)), np.intp)).all()
+        if self._shared is None:
+            self._shared = _ranges(model, self._calibration, self._numbers)
+        return self._shared.all() if fold is None else self._shared.without(fold, repeat)
+
+    @cached_property
+    def _grams(self) -> GramStatistics:
+        layers = layers_to_observe(self._model)
+        if not layers:
+            raise RequestError(
+                "no layer of this graph can lose channels: each feeds a residual sum, an output, or what is not understood",
+                mend='leave [prune] out, or use method = "unstructured"',
+            )
+        return collect_grams(self._model, layers, self._calibration, self._numbers)
+
+
+def calibration_rows(numbers: Indices, samples: int, seed: int) -> Indices:
+    """Samples to calibrate on, sorted: about `samples` remain when any one fold is left out.
+
+    Args:
+        numbers: fold number of every sample, [repeats, N].
+        samples: how many are wanted.
+        seed: of the draw.
+    """
+    folds = int(numbers.max()) + 1
+    wanted = -(-samples // max(folds - 1, 1))
+    generator = np.random.default_rng(seed)
+    chosen = [generator.permutation(np.flatnonzero(numbers[0] == fold))[:wanted] for fold in range(folds)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _ranges(model: ir.Model, calibration: Dataset, numbers: Indices) -> RangeStatistics:
+    return collect_ranges(model, tensors_to_calibrate(model), calibration, numbers)

@@ -1,0 +1,131 @@
+"""Static int8: Q/DQ pairs with per-channel weights, from ranges that were collected beforehand.
+
+onnxruntime's own quantizer inserts the pairs; the ranges reach it through its public calibration cache, written fresh
+into a private folder each time, since the cache checks neither model nor data.
+"""
+
+import logging
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+from foldpress.errors import PassError
+from foldpress.graph import initializer
+from foldpress.optimizer.passes import LogEntry, PassResult
+from foldpress.optimizer.statistics import Ranges
+from foldpress.optimizer.targets import Target
+
+# Operators with an integer kernel, and those that pass integers through, so that chains stay integer.
+_INTEGER_KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool")
+_PASS_THROUGH = ("Clip", "Concat", "Flatten", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze",
+                 "Transpose", "Unsqueeze")  # fmt: skip
+QUANTIZED_OPERATORS = _INTEGER_KERNELS + _PASS_THROUGH
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class StaticInt8:
+    """Quantize a float graph with given ranges for a target.
+
+    Raises:
+        PassError: a tensor that is to be quantized has no range, or the quantizer fails.
+    """
+
+    ranges: Ranges
+    target: Target
+    name: str = "static-int8"
+
+    def __call__(self, model: ir.Model) -> PassResult:
+        """Insert Q/DQ pairs; the log says what stayed float, and why."""
+        missing = sorted(set(tensors_to_calibrate(model)) - set(self.ranges.tensors))
+        if missing:
+            raise PassError(f"no range for {', '.join(missing[:3])}: the statistics belong to another graph")
+        quantized = self._quantize(model)
+        return PassResult(quantized, (self._type_entry(), *_log(self.name, model, quantized)))
+
+    def _quantize(self, model: ir.Model) -> ir.Model:
+        proto = ir.to_proto(model)
+        # Says that shapes were inferred and the graph cleaned: without it the quantizer advises to.
+        proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+        with tempfile.TemporaryDirectory(prefix="foldpress.") as folder, _quiet():
+            cache, output = Path(folder) / "ranges.json", Path(folder) / "quantized.onnx"
+            save_tensors_data(_tensors_data(self.ranges), cache)
+            quantize_static(
+                proto,
+                output,
+                None,
+                op_types_to_quantize=list(QUANTIZED_OPERATORS),
+                per_channel=True,
+                reduce_range=self.target.reduce_range,
+                activation_type=QuantType.QInt8 if self.target.signed_activations else QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibration_cache_path=cache,
+                extra_options={
+                    "ActivationSymmetric": self.target.symmetric_activations,
+                    # Two computed operands (attention) have no fast integer kernel, and lose the most.
+                    "MatMulConstBOnly": True,
+                },
+            )
+            loaded = ir.from_proto(onnx.load(output))
+        return ClearMetadataAndDocStringPass()(loaded).model
+
+    def _type_entry(self) -> LogEntry:
+        return LogEntry(self.name, "types", "done", f"target {self.target.name}: {self.target.why}")
+
+
+def tensors_to_calibrate(model: ir.Model) -> list[str]:
+    """Float tensors that need a range: every computed input and output of an operator that becomes integer."""
+    names = {
+        str(value.name)
+        for node in model.graph
+        if node.op_type in QUANTIZED_OPERATORS
+        for value in (*node.inputs, *node.outputs)
+        if value is not None and value.name and value.dtype == ir.DataType.FLOAT and initializer(model, value) is None
+    }
+    return sorted(names)
+
+
+def _tensors_data(ranges: Ranges) -> TensorsData:
+    rows = zip(ranges.tensors, ranges.minimum, ranges.maximum, strict=True)
+    return TensorsData(
+        CalibrationMethod.MinMax, {name: TensorData(lowest=low, highest=high) for name, low, high in rows}
+    )
+
+
+def _log(name: str, before: ir.Model, after: ir.Model) -> list[LogEntry]:
+    """Which weighted operators became integer, and which kinds of operator stayed float."""
+    entries = []
+    kept: Counter[str] = Counter(node.op_type for node in before.graph if node.op_type not in QUANTIZED_OPERATORS)
+    quantized = {node.name: _fed_by_integers(node) for node in after.graph if node.op_type in _WEIGHTED}
+    done = [node for node, integer in quantized.items() if integer]
+    if done:
+        entries.append(LogEntry(name, f"{len(done)} layers", "done", ", ".join(map(str, done))))
+    for node, integer in quantized.items():
+        if not integer:
+            entries.append(LogEntry(name, str(node), "declined", "it multiplies two computed tensors; stays float"))
+    for operator, count in sorted(kept.items()):
+        entries.append(LogEntry(name, f"{count} {operator}", "declined", "no integer kernel for it here; stays float"))
+    return entries
+
+
+def _fed_by_integers(node: ir.Node) -> bool:
+    producers = [value.producer() for value in node.inputs[:2] if value is not None]
+    return all(producer is not None and producer.op_type == "DequantizeLinear" for producer in producers)
+
+
+class _quiet:  # noqa: N801
+    """Silence the quantizer's advice while it runs: it logs to the root logger."""
+
+    def __enter__(self) -> None:
+        self._before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *_: object) -> None:
+        logging.disable(self._before)
