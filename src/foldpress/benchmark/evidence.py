@@ -1,0 +1,131 @@
+"""Evidence: everything the gate needs, saved as it was measured, so that it can be judged again without running.
+
+evidence/facts.json    what was judged: graphs, metric, limits, recipe, digests, timing, environment, pass logs
+evidence/test.npz      one row a sample of the test split: the shipped graph
+evidence/folds.npz     one row a sample and repeat: the graph made without the sample's fold
+evidence/latency.json  every latency sample in milliseconds, by provider, batch and graph
+"""
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldpress.errors import RequestError
+from foldpress.files import replacing, sha256, write_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """One row for each scored sample; every array is [N], or [N, …] for predictions and targets of more axes.
+
+    Scores are the per-sample terms whose mean is the metric (for accuracy: 1 right, 0 wrong); larger is better.
+    """
+
+    sample: NDArray[Any]
+    repeat: NDArray[Any]
+    fold: NDArray[Any]
+    target: NDArray[Any]
+    baseline: NDArray[Any]
+    artifact: NDArray[Any]
+    baseline_score: NDArray[Any]
+    artifact_score: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+
+@dataclass(frozen=True)
+class LatencySamples:
+    """All timed runs of one graph on one provider, batch size and thread count.
+
+    `samples_ms[process][round]` is one block: consecutive runs, in milliseconds. Blocks of the same process and round
+    belong to graphs that were interleaved, and pair up. `load_ms`, `first_ms` and `peak_rss_mb` come from a fresh
+    process that held nothing but this graph.
+    """
+
+    provider: str
+    batch: int
+    threads: int
+    graph: str
+    samples_ms: list[list[list[float]]]
+    placement: dict[str, float]
+    load_ms: float | None
+    first_ms: float | None
+    peak_rss_mb: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a run, a `validate` or a `bench` measured. `test`, `folds` and `latency` may each be absent.
+
+    `facts` holds plain JSON values: artifact, baseline (file names), task, metric, classes, limits, confidence, recipe,
+    graphs, digests, timing, environment, log.
+    """
+
+    facts: dict[str, Any]
+    test: Paired | None = None
+    folds: Paired | None = None
+    latency: list[LatencySamples] = field(default_factory=list)
+
+
+def save_facts(facts: dict[str, Any], folder: Path) -> None:
+    """Write evidence/facts.json."""
+    write_json(folder / "facts.json", {"schema": SCHEMA, **facts})
+
+
+def save_latency(measured: list[LatencySamples], folder: Path) -> None:
+    """Write evidence/latency.json."""
+    write_json(folder / "latency.json", [asdict(samples) for samples in measured])
+
+
+def save_table(table: Paired, path: Path) -> None:
+    """Write one per-sample table."""
+    with replacing(path) as draft, draft.open("wb") as stream:
+        np.savez_compressed(stream, **{column.name: getattr(table, column.name) for column in fields(Paired)})
+
+
+def load_evidence(folder: Path) -> Evidence:
+    """Read saved evidence.
+
+    Raises:
+        RequestError: missing, damaged, or of another schema.
+    """
+    try:
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        latency = [
+            LatencySamples(**entry) for entry in json.loads((folder / "latency.json").read_text(encoding="utf-8"))
+        ]
+        tables = {name: _load_table(folder / f"{name}.npz") for name in ("test", "folds")}
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise RequestError(f"no readable evidence in {folder}: {error}", mend="foldpress run RECIPE -o DIR") from error
+    if facts.pop("schema", None) != SCHEMA:
+        raise RequestError(
+            f"the evidence in {folder} has another schema", mend="run the recipe again with this version"
+        )
+    return Evidence(facts, tables["test"], tables["folds"], latency)
+
+
+def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Files that are missing or are no longer what the manifest says, each with the reason."""
+    changed = []
+    for name, entry in manifest.get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            changed.append(f"{name} is missing")
+        elif sha256(path) != entry["sha256"]:
+            changed.append(f"{name} was changed after the run")
+    return changed
+
+
+def _load_table(path: Path) -> Paired | None:
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        return Paired(**{column.name: archive[column.name] for column in fields(Paired)})

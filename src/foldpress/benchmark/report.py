@@ -1,0 +1,79 @@
+"""report.json from evidence and limits: a pure function, so that saved evidence can be judged again."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from foldpress.benchmark.accuracy import class_drops, folds_block, test_block
+from foldpress.benchmark.evidence import SCHEMA, Evidence
+from foldpress.benchmark.gate import Figures, judge, verdict_of
+from foldpress.benchmark.latency import latency_rows
+from foldpress.cost import graph_cost
+from foldpress.files import sha256
+from foldpress.graph import load_graph
+
+
+def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: float) -> dict[str, Any]:
+    """The whole of report.json.
+
+    Args:
+        evidence: what was measured.
+        limits: the gate's limits, by name.
+        confidence: of every bound and interval.
+
+    Raises:
+        RequestError: a limit is unknown, negative or no number, or there is none.
+    """
+    facts = evidence.facts
+    has_labels = bool(facts["has_labels"])
+    test = test_block(evidence.test, has_labels, confidence) if evidence.test is not None else None
+    folds = folds_block(evidence.folds, has_labels, confidence) if evidence.folds is not None else None
+    latency = latency_rows(evidence.latency, facts["baseline"], confidence) if evidence.latency else []
+    figures = Figures(
+        confidence=confidence,
+        test=test,
+        folds=folds,
+        class_drops=class_drops(evidence.test, confidence) if has_labels and evidence.test is not None else None,
+        artifact_bytes=facts["graphs"][facts["artifact"]]["bytes"],
+        latency=[row for row in latency if row["graph"] == facts["artifact"]],
+    )
+    checks = judge(limits, figures)
+    accuracy: dict[str, Any] = {"metric": facts["metric"], "test": test, "folds": folds}
+    accuracy |= {f"{name}_why": "not measured" for name in ("test", "folds") if accuracy[name] is None}
+    return _finite(
+        {
+            "schema": SCHEMA,
+            "verdict": verdict_of(checks),
+            "artifact": facts["artifact"],
+            "task": facts["task"],
+            "confidence": confidence,
+            "checks": [asdict(check) for check in checks],
+            "accuracy": accuracy,
+            "graphs": facts["graphs"],
+            "latency": latency,
+            "timing": facts["timing"],
+            "environment": facts["environment"],
+        }
+    )
+
+
+def _finite(document: Any) -> Any:
+    """Figures that are no numbers become null: JSON has no NaN and no infinity."""
+    if isinstance(document, dict):
+        return {key: _finite(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_finite(value) for value in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document
+
+
+def describe_graph(path: Path) -> dict[str, Any]:
+    """The entry of one graph in report.json: bytes (external weights included), parameters, MACs, sparsity, digest."""
+    cost = graph_cost(load_graph(path))
+    sidecar = path.with_name(f"{path.name}.data")
+    size = path.stat().st_size + (sidecar.stat().st_size if sidecar.is_file() else 0)
+    entry: dict[str, Any] = {"bytes": size, "parameters": cost.parameters, "macs": cost.macs, "sparsity": cost.sparsity}
+    if cost.macs is None:
+        entry["macs_why"] = cost.macs_why
+    return entry | {"sha256": sha256(path)}

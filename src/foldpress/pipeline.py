@@ -1,0 +1,282 @@
+"""The main job, top to bottom: the only place that knows the order of the stages.
+
+PyTorch model ──exporter──▶ float32 graph ──optimizer──▶ pruned, int8 graph ──benchmark──▶ verdict
+"""
+
+import hashlib
+import json
+import logging
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+import foldpress
+from foldpress.benchmark.accuracy import concatenate, pair
+from foldpress.benchmark.evidence import Evidence, Paired, load_evidence, save_facts, save_latency, save_table
+from foldpress.benchmark.gate import EXIT_CODES
+from foldpress.benchmark.latency import LatencyPlan, measure
+from foldpress.benchmark.report import build_report, describe_graph
+from foldpress.benchmark.scoring import Task, check_targets, make_task
+from foldpress.benchmark.write import write_reports
+from foldpress.data import Array, Dataset, check_disjoint, check_finite, fit_inputs
+from foldpress.files import sha256
+from foldpress.folds import Folds, Scheme, make_folds
+from foldpress.graph import batch_size, input_specs, load_graph, save_graph, serialize
+from foldpress.machine import environment
+from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.passes import apply
+from foldpress.optimizer.press import Press, Prune, calibration_rows
+from foldpress.optimizer.targets import Target, choose_target
+from foldpress.progress import track
+from foldpress.recipe import PruneTable, Recipe, load_recipe
+from foldpress.rundir import RunDir
+from foldpress.runtime import check_provider, open_session, predict
+from foldpress.sources import read_data
+
+EXPORTED, PRUNED, QUANTIZED = "exported.onnx", "pruned.onnx", "quantized.onnx"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a run: the verdict, its exit code, and report.json as nested dictionaries."""
+
+    folder: Path
+    document: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """PASS, FAIL or INCONCLUSIVE."""
+        return str(self.document["verdict"])
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 3."""
+        return EXIT_CODES[self.verdict]
+
+
+def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, resume: bool = False) -> Report:
+    """The whole job: export, prune, quantize, benchmark, check on held-out folds and the test split, judge, report.
+
+    Args:
+        recipe: a recipe, or the path of one.
+        output: folder for the graphs, the evidence and the reports.
+        resume: take over what an earlier run of the same recipe, model and data has finished there.
+
+    Raises:
+        RequestError: recipe, model or data are wrong (exit code 2).
+        FoldpressError: a stage broke (exit code 4).
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(Path(recipe))
+    for provider in recipe.benchmark.providers:
+        check_provider(provider)
+    dataset, train = _read(recipe)
+    task = make_task(recipe.data.task, recipe.folder)
+    digests = _digests(recipe, dataset, train)
+    here = RunDir(Path(output), _key(recipe, digests), resume=resume)
+    with here.logging():
+        exported = here.stage("export", [EXPORTED], lambda: _export(recipe, dataset, here / EXPORTED))
+        baseline = load_graph(here / EXPORTED)
+        dataset = fit_inputs(dataset, input_specs(baseline))
+        folds = _folds(recipe, dataset, train, task)
+        predictions = _predict(baseline, folds.development, "scoring the baseline")
+        check_targets(folds.development, task, predictions)
+
+        press = _Pressing(recipe, baseline, folds)
+        pressed = here.stage("press", [PRUNED, QUANTIZED], lambda: press.ship(here))
+        here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
+        artifact = _artifact(recipe)
+        here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, folds, task, artifact))
+        here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
+
+        facts = _facts(recipe, task, here, artifact, digests)
+        facts["log"], facts["parity"] = pressed["log"], exported["parity"]
+        save_facts(facts, here / "evidence")
+        document = build_report(load_evidence(here / "evidence"), recipe.gate.limits(), recipe.gate.confidence)
+        write_reports(here.folder, document, load_evidence(here / "evidence"))
+        here.finish(_provenance(recipe, digests, document))
+    return Report(here.folder, document)
+
+
+def _read(recipe: Recipe) -> tuple[Dataset, Dataset | None]:
+    dataset = read_data(recipe.data.source, recipe.folder)
+    train = read_data(recipe.data.train, recipe.folder) if recipe.data.train else None
+    for name, array in dataset.inputs.items():
+        check_finite(name, array)
+    return dataset, train
+
+
+def _export(recipe: Recipe, dataset: Dataset, path: Path) -> dict[str, Any]:
+    """The verified float32 graph. An .onnx file is taken as it is; only a PyTorch model needs torch."""
+    if recipe.model.source.endswith(".onnx"):
+        graph = load_graph(recipe.folder / recipe.model.source)
+        save_graph(graph, path)
+        return {"parity": None}
+    from foldpress.exporter.export import export_source
+
+    exported = export_source(recipe.model.source, recipe.model.weights, recipe.folder, dataset)
+    save_graph(exported.graph, path)
+    return {"parity": exported.parity.as_json()}
+
+
+def _folds(recipe: Recipe, dataset: Dataset, train: Dataset | None, task: Task) -> Folds:
+    """Folds and test split, proven disjoint from each other and from the training data."""
+    table = recipe.folds
+    scheme: Scheme = table.scheme or ("stratified" if task.has_labels else "kfold")
+    if task.has_labels:
+        check_targets(dataset, task, [])
+    folds = make_folds(
+        dataset, splits=table.splits, scheme=scheme, repeats=table.repeats, test=table.test, seed=table.seed
+    )
+    if train is not None:
+        if len(train.inputs) == 1 and len(dataset.inputs) == 1:  # the one array may go by any name on either side
+            train = train.renamed({next(iter(train.inputs)): next(iter(dataset.inputs))})
+        check_disjoint({"train": train, "data": dataset})
+    return folds
+
+
+class _Pressing:
+    """Compression as the recipe asks for it: the graph that ships, and one graph for each held-out fold."""
+
+    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds) -> None:
+        self.recipe, self.folds = recipe, folds
+        self.cleaned = apply(clean_up(), baseline)
+        table = recipe.quantize
+        samples = table.samples if table is not None else 512
+        rows = calibration_rows(folds.numbers, samples, recipe.folds.seed)
+        self.press = Press(
+            self.cleaned.model,
+            folds.development.select(rows),
+            folds.numbers[:, rows],
+            prune=_prune(recipe.prune),
+            target=_target(recipe),
+        )
+
+    def ship(self, here: RunDir) -> dict[str, Any]:
+        """Write the graphs calibrated on all folds."""
+        pressed = self.press.ship()
+        for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
+            (here / name).unlink(missing_ok=True)
+            if graph is not None:
+                save_graph(graph, here / name)
+        return {"log": [entry.as_json() for entry in (*self.cleaned.log, *pressed.log)]}
+
+    def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
+        """Every repeat and fold, with the graph made without that fold."""
+        for repeat, fold in self.folds.rounds():
+            pressed = self.press.without(fold, repeat)
+            yield repeat, fold, pressed.quantized or pressed.pruned or self.cleaned.model
+
+
+def _judge_folds(here: RunDir, press: _Pressing, folds: Folds, task: Task, predictions: list[Array]) -> dict[str, Any]:
+    """Every development sample scored once in each repeat, by the graph made without its fold."""
+    tables = []
+    count = len(folds.numbers) * folds.splits
+    for repeat, fold, graph in track(press.rounds(), "judging held-out folds", count):
+        rows = folds.held_out(repeat, fold)
+        held_out = folds.development.select(rows)
+        outputs = _predict(graph, held_out, f"fold {fold}")
+        tables.append(pair(task, held_out, [p[rows] for p in predictions], outputs, repeat=repeat, fold=fold))
+    save_table(concatenate(tables), here / "evidence/folds.npz")
+    return {}
+
+
+def _judge_test(here: RunDir, folds: Folds, task: Task, artifact: str) -> dict[str, Any]:
+    """The shipped graph on samples that no stage has seen. This opens the test split, for this artifact only."""
+    test = folds.test.open(sha256(here / artifact))
+    table: Paired = pair(
+        task,
+        test,
+        _predict(load_graph(here / EXPORTED), test, "scoring the baseline"),
+        _predict(load_graph(here / artifact), test, "scoring the artifact"),
+    )
+    save_table(table, here / "evidence/test.npz")
+    return {}
+
+
+def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
+    table = recipe.benchmark
+    graphs = {name: here / name for name in _graphs(recipe)}
+    measured = []
+    for provider in table.providers:
+        for batch in table.batches:
+            plan = LatencyPlan(provider, batch, table.threads, table.processes, table.seconds, recipe.folds.seed)
+            measured += measure(graphs, samples, plan)
+    save_latency(measured, here / "evidence")
+    return {}
+
+
+def _predict(graph: ir.Model, dataset: Dataset, label: str) -> list[Array]:
+    return predict(open_session(serialize(graph)), dataset, batch_size(graph), label)
+
+
+def _prune(table: PruneTable | None) -> Prune | None:
+    return None if table is None else Prune(table.method, **table.model_dump(exclude={"method"}))
+
+
+def _target(recipe: Recipe) -> Target | None:
+    if recipe.quantize is None:
+        return None
+    return choose_target(recipe.quantize.target, recipe.benchmark.providers[0])
+
+
+def _graphs(recipe: Recipe) -> list[str]:
+    stages = {EXPORTED: True, PRUNED: recipe.prune is not None, QUANTIZED: recipe.quantize is not None}
+    return [name for name, asked in stages.items() if asked]
+
+
+def _artifact(recipe: Recipe) -> str:
+    return _graphs(recipe)[-1]
+
+
+def _facts(recipe: Recipe, task: Task, here: RunDir, artifact: str, digests: dict[str, str]) -> dict[str, Any]:
+    return {
+        "artifact": artifact,
+        "baseline": EXPORTED,
+        "task": task.name,
+        "metric": task.metric,
+        "has_labels": task.has_labels,
+        "limits": recipe.gate.limits(),
+        "confidence": recipe.gate.confidence,
+        "graphs": {name: describe_graph(here / name) for name in _graphs(recipe)},
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "command": f"foldpress run {shlex.quote(str(recipe.folder / 'recipe.toml'))}",
+        "digests": digests,
+        "timing": here.timing,
+        "environment": environment(),
+    }
+
+
+def _digests(recipe: Recipe, dataset: Dataset, train: Dataset | None) -> dict[str, str]:
+    """What the run depends on: the model's code and weights, and every sample."""
+    code = sorted(recipe.folder.glob("*.py"))
+    weights = [recipe.folder / name for name in (recipe.model.weights, recipe.model.source) if name]
+    found = hashlib.sha256()
+    for path in [*code, *weights]:
+        if path.is_file():
+            found.update(sha256(path).encode())
+    digests = {"model": found.hexdigest(), "data": dataset.fingerprint()}
+    return digests | ({"train": train.fingerprint()} if train is not None else {})
+
+
+def _key(recipe: Recipe, digests: dict[str, str]) -> str:
+    """Changes with anything that a stage's product depends on; the gate's limits are not among it."""
+    asked = recipe.model_dump(mode="json", exclude={"gate"})
+    versions = environment()["versions"]
+    return hashlib.sha256(json.dumps([asked, digests, versions], sort_keys=True).encode()).hexdigest()
+
+
+def _provenance(recipe: Recipe, digests: dict[str, str], document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": document["schema"],
+        "foldpress": foldpress.__version__,
+        "verdict": document["verdict"],
+        "digests": digests,
+        "seeds": {"folds": recipe.folds.seed},
+        "environment": document["environment"],
+    }
