@@ -197,6 +197,18 @@ def make_recipe(document: dict[str, Any], folder: Path) -> Recipe:
     return recipe
 
 
+def make_prune_table(**given: Any) -> PruneTable:
+    """A `[prune]` table from options.
+
+    Raises:
+        RecipeError: the method is unknown, or does not take that budget.
+    """
+    try:
+        return PruneTable(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise RecipeError("\n".join(_told(one) for one in error.errors())) from error
+
+
 def _override(document: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():

@@ -1,0 +1,303 @@
+"""Each stage as one function on files, of the same name as its command."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx_ir as ir
+
+from foldpress.benchmark.accuracy import pair
+from foldpress.benchmark.evidence import Evidence, changed_files, load_evidence
+from foldpress.benchmark.gate import Check, verdict_of
+from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
+from foldpress.benchmark.report import build_report, describe_graph
+from foldpress.benchmark.scoring import check_targets, make_task
+from foldpress.benchmark.write import write_reports
+from foldpress.cost import graph_cost
+from foldpress.data import Dataset, fit_inputs
+from foldpress.errors import DataError, RequestError
+from foldpress.files import writable_folder
+from foldpress.graph import batch_size, input_specs, load_graph, save_graph
+from foldpress.machine import environment
+from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.passes import apply
+from foldpress.optimizer.press import Press, Prune, calibration_rows
+from foldpress.optimizer.targets import Target, choose_target
+from foldpress.rundir import read_manifest, write_manifest
+from foldpress.runtime import CPU, open_session, predict
+from foldpress.sources import read_data
+
+_ONE_FOLD = 2  # statistics are kept by fold; a single command needs no held-out one, and two halves are the least
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What `export`, `prune` and `quantize` give: the file, what it costs, and the log of what was done to it."""
+
+    output: Path
+    bytes: int
+    macs: int | None
+    parameters: int
+    seconds: float
+    log: list[dict[str, str]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return {**self.__dict__, "output": str(self.output)}
+
+
+def export(
+    source: str, output: Path | str, *, data: str, weights: str | None = None, folder: Path | str = "."
+) -> StageResult:
+    """Export `module:callable` to a verified ONNX file.
+
+    Args:
+        source: `module:callable` giving a torch.nn.Module, or an .onnx file, which is copied after a check.
+        output: the .onnx file to write.
+        data: real samples, as `[data] source` names them.
+        weights: .safetensors, .pt or .pth.
+        folder: where modules and relative paths are found.
+
+    Raises:
+        RequestError: source, weights or data are wrong.
+        ParityError: the graph does not compute what PyTorch computes.
+    """
+    start, folder = time.perf_counter(), Path(folder)
+    output = _output(output)
+    if source.endswith(".onnx"):
+        graph = load_graph(folder / source)
+        fit_inputs(read_data(data, folder), input_specs(graph))
+        save_graph(graph, output)
+        return _result(output, start, [])
+    dataset = read_data(data, folder)
+    from foldpress.exporter.export import export_source
+
+    exported = export_source(source, weights, folder, dataset)
+    save_graph(exported.graph, output)
+    entries = [
+        {"pass": "export", "subject": one.output, "action": "done",
+         "detail": f"largest deviation from PyTorch {one.largest:.3g} over {exported.parity.samples} samples at batch "
+         f"{' and '.join(map(str, exported.parity.batches))}; float rounding explains {one.tolerance:.3g}; "
+         f"{len(exported.parity.differing)} predictions differ"}
+        for one in exported.parity.outputs
+    ]  # fmt: skip
+    return _result(output, start, entries)
+
+
+def prune(
+    graph: Path | str,
+    output: Path | str,
+    *,
+    data: str,
+    method: Literal["structured", "unstructured", "2:4"] = "structured",
+    macs: float | None = None,
+    parameters: float | None = None,
+    sparsity: float | None = None,
+    threshold: float | None = None,
+    samples: int = 512,
+    seed: int = 0,
+) -> StageResult:
+    """Prune a graph to a budget, repaired on samples of `data`; targets are not needed.
+
+    Raises:
+        RequestError: graph or data are wrong, or the budget cannot be met.
+    """
+    from foldpress.recipe import make_prune_table
+
+    table = make_prune_table(method=method, macs=macs, parameters=parameters, sparsity=sparsity, threshold=threshold)
+    asked = Prune(table.method, **table.model_dump(exclude={"method"}))
+    return _press(graph, output, data, samples, seed, asked, None)
+
+
+def quantize(
+    graph: Path | str, output: Path | str, *, data: str, target: str = "auto", samples: int = 512, seed: int = 0
+) -> StageResult:
+    """Static int8, calibrated on samples of `data`; targets are not needed.
+
+    Raises:
+        RequestError: graph or data are wrong, or the graph holds integers already.
+    """
+    return _press(graph, output, data, samples, seed, None, choose_target(target))
+
+
+def validate(
+    baseline: Path | str,
+    artifact: Path | str,
+    *,
+    data: str,
+    limits: Mapping[str, float],
+    confidence: float = 0.95,
+    task: str = "classification",
+    folder: Path | str = ".",
+) -> dict[str, Any]:
+    """Paired non-inferiority of two graphs, whoever made them: {"verdict", "checks", "accuracy"}.
+
+    Raises:
+        RequestError: graphs, data or limits are wrong.
+    """
+    folder = Path(folder)
+    dataset = read_data(data, folder)
+    scorer = make_task(task, folder)
+    graphs = {"baseline": Path(baseline), "artifact": Path(artifact)}
+    outputs = []
+    for name, path in graphs.items():
+        graph = load_graph(path)
+        fitted = fit_inputs(dataset, input_specs(graph))
+        outputs.append(predict(open_session(path), fitted, batch_size(graph), f"scoring the {name}"))
+        check_targets(fitted, scorer, outputs[-1])
+    facts = {
+        "artifact": "artifact", "baseline": "baseline", "task": scorer.name, "metric": scorer.metric,
+        "has_labels": scorer.has_labels, "graphs": {name: describe_graph(path) for name, path in graphs.items()},
+        "timing": {}, "environment": environment(),
+    }  # fmt: skip
+    report = build_report(Evidence(facts, pair(scorer, dataset, *outputs)), limits, confidence)
+    return {key: report[key] for key in ("verdict", "checks", "accuracy", "graphs", "confidence")}
+
+
+def bench(
+    graphs: Sequence[Path | str],
+    *,
+    data: str | None = None,
+    providers: Sequence[str] = (CPU,),
+    batches: Sequence[int] = (1,),
+    threads: int = 1,
+    processes: int = 5,
+    seconds: float = 10.0,
+    confidence: float = 0.95,
+) -> list[dict[str, Any]]:
+    """Interleaved latency of several graphs, the first being the reference: the `latency` list of report.json.
+
+    Raises:
+        RequestError: a graph, the data or a provider are wrong.
+    """
+    if not graphs:
+        raise RequestError("no graph to time", mend="foldpress bench A.onnx [B.onnx …]")
+    paths = _distinct([Path(graph) for graph in graphs])
+    specs = [input_specs(load_graph(path)) for path in paths.values()]
+    if any([str(spec) for spec in one] != [str(spec) for spec in specs[0]] for one in specs):
+        raise RequestError("the graphs differ in their inputs", available="; ".join(map(str, specs[0])))
+    dataset = fit_inputs(read_data(data, Path()), specs[0]) if data else synthetic_feed(specs[0], max(batches))
+    measured = []
+    for provider in providers:
+        for batch in batches:
+            measured += measure(paths, dataset, LatencyPlan(provider, batch, threads, processes, seconds))
+    return latency_rows(measured, next(iter(paths)), confidence)
+
+
+def gate(
+    folder: Path | str, *, limits: Mapping[str, float] | None = None, confidence: float | None = None
+) -> dict[str, Any]:
+    """Judge saved evidence again, running and writing nothing: {"verdict", "checks"}.
+
+    Limits that are not given are those of the run. An unfinished run, or files that were changed after it, never pass.
+
+    Raises:
+        RequestError: there is no run, or a limit is wrong.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return _blocked("run", "the run did not finish: it has no manifest.json")
+    if changed := changed_files(folder, manifest):
+        return _blocked("evidence", "; ".join(changed[:3]))
+    evidence = load_evidence(folder / "evidence")
+    facts = evidence.facts
+    report = build_report(evidence, {**facts["limits"], **(limits or {})}, confidence or facts["confidence"])
+    return {"verdict": report["verdict"], "checks": report["checks"]}
+
+
+def report(folder: Path | str) -> dict[str, Any]:
+    """Draw the reports of a finished run again from its evidence; gives report.json.
+
+    Raises:
+        RequestError: there is no finished run, or its evidence was changed.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise RequestError(f"the run in {folder} did not finish", mend="foldpress run RECIPE -o DIR --resume")
+    drawn = {"report.json", "report.html", "report.md", "junit.xml"}
+    if changed := [one for one in changed_files(folder, manifest) if one.split()[0] not in drawn]:
+        raise RequestError(
+            f"the evidence in {folder} was changed: {'; '.join(changed[:3])}", mend="run the recipe again"
+        )
+    evidence = load_evidence(folder / "evidence")
+    document = build_report(evidence, evidence.facts["limits"], evidence.facts["confidence"])
+    write_reports(folder, document, evidence)
+    write_manifest(folder, {key: value for key, value in manifest.items() if key != "files"})
+    return document
+
+
+def inspect(graph: Path | str) -> dict[str, Any]:
+    """Operators, parameters, MACs, bytes and sparsity of a graph, by layer and in all.
+
+    Raises:
+        GraphError: no such graph, or a damaged one.
+    """
+    path = Path(graph)
+    cost = graph_cost(load_graph(path))
+    layers = [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
+    return describe_graph(path) | {"operators": cost.operators, "layers": layers}
+
+
+def _press(
+    graph: Path | str,
+    output: Path | str,
+    data: str,
+    samples: int,
+    seed: int,
+    asked: Prune | None,
+    target: Target | None,
+) -> StageResult:
+    start = time.perf_counter()
+    output = _output(output)
+    model = load_graph(Path(graph))
+    dataset = fit_inputs(read_data(data, Path()), input_specs(model))
+    cleaned = apply(clean_up(), model)
+    halves = _halves(dataset)
+    rows = calibration_rows(halves, -(-samples // _ONE_FOLD), seed)
+    press = Press(cleaned.model, dataset.select(rows), halves[:, rows], prune=asked, target=target)
+    pressed = press.ship()
+    made: ir.Model | None = pressed.quantized or pressed.pruned
+    assert made is not None  # noqa: S101  # one of the two was asked for
+    save_graph(made, output)
+    return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *pressed.log)])
+
+
+def _halves(dataset: Dataset) -> Any:
+    import numpy as np
+
+    if len(dataset) < _ONE_FOLD:
+        raise DataError(f"{len(dataset)} samples are too few to calibrate on")
+    return (np.arange(len(dataset)) % _ONE_FOLD)[None]
+
+
+def _result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:
+    entry = describe_graph(output)
+    return StageResult(output, entry["bytes"], entry["macs"], entry["parameters"], time.perf_counter() - start, log)
+
+
+def _output(output: Path | str) -> Path:
+    """The file to write, its folder proven writable before any work is done."""
+    path = Path(output)
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder; name the .onnx file to write")
+    writable_folder(path.parent)
+    return path
+
+
+def _distinct(paths: list[Path]) -> dict[str, Path]:
+    """Graphs by the shortest names that tell them apart."""
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({i})" for i, name in enumerate(names, 1)]
+    return dict(zip(names, paths, strict=True))
+
+
+def _blocked(name: str, why: str) -> dict[str, Any]:
+    check = Check(name, "INCONCLUSIVE", None, None, 0.0, None, why)
+    return {"verdict": verdict_of([check]), "checks": [check.__dict__]}
