@@ -1,6 +1,7 @@
 """Stored weights into a module: safetensors, or .pt/.pth read without unpickling."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of file formats; one that cannot be read is an error below
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ModelError(
             f"{path} cannot be read as weights: {str(error).splitlines()[0]}",
@@ -75,9 +78,10 @@ def _holds_tensors(stored: Mapping[Any, Any]) -> bool:
 
 
 def _unwrapped(stored: dict[str, torch.Tensor], own: set[str]) -> dict[str, torch.Tensor]:
+    """The keys without the prefixes of wrappers, of which there may be several around each other."""
     for prefix in _WRAPPERS:
         if all(key.startswith(prefix) for key in stored) and not any(key.startswith(prefix) for key in own):
-            stored = {key.removeprefix(prefix): tensor for key, tensor in stored.items()}
+            return _unwrapped({key.removeprefix(prefix): tensor for key, tensor in stored.items()}, own)
     return stored
 
 

@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_stat
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from foldpress.errors import PassError
+from foldpress.errors import PassError, RequestError
 from foldpress.graph import initializer
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.statistics import Ranges
@@ -35,7 +35,8 @@ class StaticInt8:
     """Quantize a float graph with given ranges for a target.
 
     Raises:
-        PassError: a tensor that is to be quantized has no range, or the quantizer fails.
+        RequestError: the graph is quantized already.
+        PassError: a tensor that is to be quantized has no range.
     """
 
     ranges: Ranges
@@ -44,6 +45,11 @@ class StaticInt8:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Insert Q/DQ pairs; the log says what stayed float, and why."""
+        if any(
+            node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
+            for node in model.graph
+        ):
+            raise RequestError("the graph is already quantized", mend="start from the float graph")
         missing = sorted(set(tensors_to_calibrate(model)) - set(self.ranges.tensors))
         if missing:
             raise PassError(f"no range for {', '.join(missing[:3])}: the statistics belong to another graph")

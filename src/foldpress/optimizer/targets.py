@@ -8,9 +8,8 @@ activations.
 import platform
 from dataclasses import dataclass
 
-import cpuinfo
-
 from foldpress.errors import RequestError
+from foldpress.machine import processor
 
 _VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "avxvnni", "amx_int8"}
 
@@ -70,4 +69,4 @@ def _detect(provider: str) -> str:
 
 def cpu_flags() -> list[str]:
     """Instruction-set flags of this processor."""
-    return list(cpuinfo.get_cpu_info().get("flags", []))
+    return list(processor().get("flags", []))

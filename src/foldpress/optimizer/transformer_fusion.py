@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
+import onnx.version_converter
 import onnx_ir as ir
 
 from foldpress.errors import MissingExtraError, PassError
@@ -27,6 +28,7 @@ _MODULES: dict[str, str] = {
     "onnxruntime-tools": "onnxruntime_tools.optimizer_cli",
 }
 _TIMEOUT_SECONDS = 300
+_LAYER_NORMALIZATION_SINCE, _ASIDE = 17, "foldpress.aside"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class FuseTransformer:
             source, fused = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
             ir.save(model, source)
             self._run(source, fused)
-            result = ir.from_proto(onnx.load(fused))
+            result = ir.from_proto(_standard(onnx.load(fused)))
         made = Counter(node.op_type for node in result.graph) - before
         if not made:
             return PassResult(model, (LogEntry(self.name, "graph", "declined", f"{self.tool} recognized nothing"),))
@@ -74,3 +76,21 @@ class FuseTransformer:
         if done.returncode or not fused.is_file():
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise PassError(f"{self.tool} cannot optimize this graph: {last}")
+
+
+def _standard(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Both tools write LayerNormalization into opsets that do not have it yet; raise the opset to the first that has."""
+    opset = next(entry.version for entry in proto.opset_import if entry.domain == "")
+    fused = [node for node in proto.graph.node if node.op_type == "LayerNormalization" and not node.domain]
+    if opset >= _LAYER_NORMALIZATION_SINCE or not fused:
+        return proto
+    for node in fused:  # the converter passes by what stands in another domain
+        node.domain = _ASIDE
+    proto.opset_import.add(domain=_ASIDE, version=1)
+    converted = onnx.version_converter.convert_version(proto, _LAYER_NORMALIZATION_SINCE)
+    for node in converted.graph.node:
+        node.domain = "" if node.domain == _ASIDE else node.domain
+    kept = [entry for entry in converted.opset_import if entry.domain != _ASIDE]
+    del converted.opset_import[:]
+    converted.opset_import.extend(kept)
+    return converted

@@ -1,0 +1,54 @@
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from foldpress.cost import graph_cost
+from foldpress.graph import initializer
+from foldpress.optimizer.passes import apply
+from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
+
+pytest_plugins = ["trained"]
+
+
+def weights(model: ir.Model) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    values = {node.inputs[1] for node in model.graph if node.op_type in ("Conv", "Gemm") and node.inputs[1] is not None}
+    return {str(value.name): np.array(initializer(model, value)) for value in values}
+
+
+def test_a_threshold_zeroes_exactly_what_is_below_it(digits_graph: ir.Model) -> None:
+    """Catches: `<` for `≤`, biases cut along, signs lost."""
+    before, after = weights(digits_graph), weights(apply([PruneThreshold(threshold=0.02)], digits_graph).model)
+    for name, weight in before.items():
+        np.testing.assert_array_equal(after[name], np.where(np.abs(weight) <= 0.02, 0, weight))
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
+def test_sparsity_is_met_over_all_layers_together(sparsity: float, digits_graph: ir.Model) -> None:
+    """Catches: the same share in every layer, where small weights are not spread evenly."""
+    after = weights(apply([PruneThreshold(sparsity=sparsity)], digits_graph).model)
+    zeros, total = sum(int((w == 0).sum()) for w in after.values()), sum(w.size for w in after.values())
+    assert zeros / total == pytest.approx(sparsity, abs=1e-3)
+    assert len({round(float((w == 0).mean()), 2) for w in after.values()}) > 1
+
+
+def test_two_of_four_along_what_is_summed(digits_graph: ir.Model) -> None:
+    """Catches: blocks along the output axis, which no sparse kernel takes."""
+    result = apply([PruneTwoFour()], digits_graph)
+    before = weights(digits_graph)
+    for name, after in weights(result.model).items():
+        if before[name].shape[1] % 4:
+            np.testing.assert_array_equal(after, before[name])
+            continue
+        blocks = np.moveaxis(after, 1, -1).reshape(-1, 4)
+        originals = np.abs(np.moveaxis(before[name], 1, -1).reshape(-1, 4))
+        assert ((blocks != 0).sum(1) <= 2).all()
+        kept = np.sort(np.abs(blocks), 1)[:, 2:]
+        np.testing.assert_array_equal(kept, np.sort(originals, 1)[:, 2:])
+    assert any(entry.action == "declined" for entry in result.log)
+
+
+def test_the_log_does_not_promise_speed(digits_graph: ir.Model) -> None:
+    """Catches: a report in which zeros look like a gain."""
+    result = apply([PruneThreshold(sparsity=0.5)], digits_graph)
+    assert all("no onnxruntime kernel skips them" in entry.detail for entry in result.log)
+    assert graph_cost(result.model).macs == graph_cost(digits_graph).macs
