@@ -1,0 +1,140 @@
+"""The main job on trained models with labelled data."""
+
+import json
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import foldpress
+from foldpress.files import sha256
+
+pytest_plugins = ["trained"]
+MODELS = Path(__file__).parents[1] / "models"
+BRIEF = ["benchmark.processes=1", "benchmark.seconds=0.3"]
+
+
+@pytest.fixture(scope="session")
+def finished(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> foldpress.Report:
+    """models/digits, pressed, timed briefly and judged."""
+    recipe = foldpress.load_recipe(digits_folder / "recipe.toml", BRIEF)
+    return foldpress.run(recipe, tmp_path_factory.mktemp("run"))
+
+
+def test_the_demo_passes_and_every_check_says_why(finished: foldpress.Report) -> None:
+    """Catches: a main job that does not do its job."""
+    checks = {check["name"]: check for check in finished.document["checks"]}
+    assert {"max_drop", "max_drop_folds", "max_flips", "max_bytes"} <= checks.keys()
+    for name in ("max_drop", "max_drop_folds", "max_flips", "max_bytes"):
+        assert checks[name]["verdict"] == "PASS", checks[name]
+    assert all(check["why"] for check in checks.values())
+
+
+def test_report_has_every_key_of_the_contract(finished: foldpress.Report) -> None:
+    """Catches: a key that others rely on renamed or dropped."""
+    report = json.loads((finished.folder / "report.json").read_text())
+    assert report == finished.document
+    assert {
+        "schema",
+        "verdict",
+        "artifact",
+        "checks",
+        "accuracy",
+        "graphs",
+        "latency",
+        "timing",
+        "environment",
+    } <= report.keys()
+    assert {"name", "verdict", "value", "bound", "limit", "n", "why"} == report["checks"][0].keys()
+    test, folds = report["accuracy"]["test"], report["accuracy"]["folds"]
+    assert {"n", "baseline", "artifact", "drop", "drop_upper", "flips", "flips_upper"} <= test.keys()
+    assert {"n", "baseline", "artifact", "drop", "drop_upper", "flips", "each"} <= folds.keys()
+    assert {"fold", "n", "baseline", "artifact", "drop", "flips"} <= folds["each"][0].keys()
+    assert {"bytes", "parameters", "macs", "sparsity", "sha256"} <= report["graphs"]["exported.onnx"].keys()
+    row = {"provider", "batch", "threads", "graph", "n", "p50_ms", "p90_ms", "p99_ms", "speedup", "speedup_low",
+           "speedup_high", "placement", "peak_rss_mb", "load_ms"}  # fmt: skip
+    assert row <= report["latency"][0].keys()
+    assert sum(entry["n"] for entry in folds["each"]) == folds["n"]
+    assert test["n"] + folds["n"] == 1079
+
+
+def test_smaller_at_each_stage(finished: foldpress.Report) -> None:
+    """Catches: pruning that leaves the size, int8 that leaves floats."""
+    graphs = finished.document["graphs"]
+    exported, pruned, quantized = (graphs[f"{name}.onnx"] for name in ("exported", "pruned", "quantized"))
+    assert pruned["macs"] <= 0.8 * exported["macs"]
+    assert quantized["macs"] == pruned["macs"]
+    assert quantized["bytes"] < 0.35 * pruned["bytes"] < pruned["bytes"] < exported["bytes"]
+
+
+def test_the_manifest_lists_every_file_and_nothing_half_written_is_left(finished: foldpress.Report) -> None:
+    """Catches: a manifest written before the last file, or temporary files left behind."""
+    manifest = json.loads((finished.folder / "manifest.json").read_text())
+    present = {path.relative_to(finished.folder).as_posix() for path in finished.folder.rglob("*") if path.is_file()}
+    assert present - manifest["files"].keys() == {"manifest.json", "run.log", "journal.json"}
+    for name, entry in manifest["files"].items():
+        assert sha256(finished.folder / name) == entry["sha256"]
+    newest = max(present - {"run.log"}, key=lambda name: (finished.folder / name).stat().st_mtime_ns)
+    assert newest == "manifest.json"
+    assert {"model", "data", "train"} <= manifest["digests"].keys()
+
+
+def test_every_development_sample_is_scored_once_by_a_graph_without_its_fold(finished: foldpress.Report) -> None:
+    """Catches: samples scored twice or never; the test split among the folds."""
+    evidence = finished.folder / "evidence"
+    with np.load(evidence / "folds.npz") as folds, np.load(evidence / "test.npz") as test:
+        assert len(np.unique(folds["sample"])) == len(folds["sample"])
+        assert not set(folds["sample"]) & set(test["sample"])
+        assert set(folds["fold"]) == set(range(5))
+        assert set(test["fold"]) == {-1}
+
+
+def test_reports_agree(finished: foldpress.Report) -> None:
+    """Catches: a page, a summary or a JUnit file that tells another story than report.json."""
+    assert finished.verdict in (finished.folder / "report.md").read_text()
+    assert finished.verdict in (finished.folder / "report.html").read_text()
+    suite = ElementTree.parse(finished.folder / "junit.xml").getroot()
+    cases = list(suite.iter("testcase"))
+    red = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+    assert red == sum(check["verdict"] != "PASS" for check in finished.document["checks"])
+
+
+def test_two_runs_give_the_same_bytes(finished: foldpress.Report, digits_folder: Path, tmp_path: Path) -> None:
+    """Catches: anything in a graph that depends on time, order, path or chance. A second process, another hash seed."""
+    command = [sys.executable, "-m", "foldpress", "run", str(digits_folder), "-o", str(tmp_path), "-q"]
+    command += [part for one in BRIEF for part in ("--set", one)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1, 3), done.stderr
+    for name in ("exported.onnx", "pruned.onnx", "quantized.onnx"):
+        assert (tmp_path / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+def test_the_exporters_comparison_is_in_the_evidence(finished: foldpress.Report) -> None:
+    """Catches: parity that was computed and thrown away."""
+    facts: dict[str, Any] = json.loads((finished.folder / "evidence/facts.json").read_text())
+    assert facts["parity"]["batches"] == [1, 7]
+    assert {entry["pass"] for entry in facts["log"]} >= {"prune-structured", "static-int8"}
+
+
+@pytest.mark.parametrize("name", ["tabular", "regression", "sequence"])
+def test_the_other_reference_models_pass_their_own_limits(name: str, tmp_path: Path) -> None:
+    """Catches: a job that only fits the demo: an MLP, a regression, a transformer encoder."""
+    folder = tmp_path / name
+    shutil.copytree(MODELS / name, folder, ignore=shutil.ignore_patterns("weights*", "__pycache__"))
+    subprocess.run([sys.executable, str(folder / "train.py")], check=True, capture_output=True)
+    report = foldpress.run(foldpress.load_recipe(folder, BRIEF), tmp_path / "out")
+    assert report.verdict == "PASS", report.document["checks"]
+
+
+def test_repeated_folds(digits_folder: Path, tmp_path: Path) -> None:
+    """Catches: repeats that count as more samples."""
+    changed = [*BRIEF, "folds.repeats=2", "folds.splits=3", "gate.min_speedup=0.0"]
+    report = foldpress.run(foldpress.load_recipe(digits_folder, changed), tmp_path)
+    folds = report.document["accuracy"]["folds"]
+    assert len(folds["each"]) == 6
+    assert sum(entry["n"] for entry in folds["each"]) == 2 * folds["n"]
