@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Any
 # onnxruntime reads this once, when it is first imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-if TYPE_CHECKING:
-    from foldpress.data import Dataset
-    from foldpress.errors import FoldpressError
-    from foldpress.folds import Folds, make_folds
-    from foldpress.machine import doctor
-    from foldpress.pipeline import Report, run
-    from foldpress.recipe import Recipe, load_recipe
-    from foldpress.stages import bench, export, gate, inspect, prune, quantize, report, validate
-    from foldpress.templates import init
+if TYPE_CHECKING:  # `as` tells type checkers that these are public
+    from foldpress.data import Dataset as Dataset
+    from foldpress.errors import FoldpressError as FoldpressError
+    from foldpress.folds import Folds as Folds
+    from foldpress.folds import make_folds as make_folds
+    from foldpress.machine import doctor as doctor
+    from foldpress.pipeline import Report as Report
+    from foldpress.pipeline import run as run
+    from foldpress.recipe import Recipe as Recipe
+    from foldpress.recipe import load_recipe as load_recipe
+    from foldpress.saved import gate as gate
+    from foldpress.saved import report as report
+    from foldpress.stages import bench as bench
+    from foldpress.stages import export as export
+    from foldpress.stages import inspect as inspect
+    from foldpress.stages import prune as prune
+    from foldpress.stages import quantize as quantize
+    from foldpress.stages import validate as validate
+    from foldpress.templates import init as init
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -27,14 +37,14 @@ _HOMES = {
     "bench": "stages",
     "doctor": "machine",
     "export": "stages",
-    "gate": "stages",
+    "gate": "saved",
     "init": "templates",
     "inspect": "stages",
     "load_recipe": "recipe",
     "make_folds": "folds",
     "prune": "stages",
     "quantize": "stages",
-    "report": "stages",
+    "report": "saved",
     "run": "pipeline",
     "validate": "stages",
 }

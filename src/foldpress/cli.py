@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 import foldpress
-from foldpress.console import checks_table, command, plain_table, verdict_line
+from foldpress.console import checks_table, command, verdict_line
+from foldpress.render import show_graph, show_latency, show_machine, show_run, show_stage, show_validation
 
 app = typer.Typer(
-    help="Press a trained PyTorch model into a small, fast ONNX graph, and prove on held-out folds that it is still right.",
+    help=foldpress.__doc__,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,7 +56,7 @@ def run(
     """The whole job: export, prune, quantize, benchmark, k-fold check, gate, report. The exit code is the verdict."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         report = foldpress.run(foldpress.load_recipe(recipe, override), output, resume=resume)
-        out.show(report.document, *_shown(report.document), f"reports: {output / 'report.html'}")
+        out.show(report.document, *show_run(report.document), f"reports: {output / 'report.html'}")
     raise typer.Exit(report.exit_code)
 
 
@@ -84,7 +85,8 @@ def export(
 ) -> None:  # fmt: skip
     """PyTorch to ONNX, verified on real samples."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        _show_stage(out, foldpress.export(source, output, data=data, weights=weights))
+        result = foldpress.export(source, output, data=data, weights=weights)
+        out.show(result.as_json(), *show_stage(result))
 
 
 @app.command()
@@ -102,10 +104,8 @@ def prune(
     """Remove channels, repaired by least squares on the data; or single weights."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "sparsity": sparsity, "threshold": threshold}
-        _show_stage(
-            out,
-            foldpress.prune(graph, output, data=data, method=method, samples=samples, seed=seed, **budget),  # type: ignore[arg-type]
-        )
+        result = foldpress.prune(graph, output, data=data, method=method, samples=samples, seed=seed, **budget)  # type: ignore[arg-type]
+        out.show(result.as_json(), *show_stage(result))
 
 
 @app.command()
@@ -118,7 +118,8 @@ def quantize(
 ) -> None:  # fmt: skip
     """Static int8, calibrated on real samples."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        _show_stage(out, foldpress.quantize(graph, output, data=data, target=target, samples=samples, seed=seed))
+        result = foldpress.quantize(graph, output, data=data, target=target, samples=samples, seed=seed)
+        out.show(result.as_json(), *show_stage(result))
 
 
 @app.command()
@@ -137,11 +138,7 @@ def validate(
         found = foldpress.validate(
             baseline, artifact, data=data, limits=limits, confidence=confidence or 0.95, task=task
         )
-        test = found["accuracy"]["test"]
-        summary = (
-            f"{found['accuracy']['metric']} {test['baseline']:.4g} → {test['artifact']:.4g} on {test['n']} samples"
-        )
-        out.show(found, verdict_line(found["verdict"], summary), checks_table(found["checks"]))
+        out.show(found, *show_validation(found))
     raise typer.Exit(_exit_code(found["verdict"]))
 
 
@@ -153,7 +150,7 @@ def bench(
     batch: Annotated[list[int], typer.Option("--batch", "-b", min=1)] = [1],  # noqa: B006
     threads: Annotated[int, typer.Option(min=1)] = 1,
     processes: Annotated[int, typer.Option(min=1, help="Fresh processes to repeat in.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time to spend on each provider and batch.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Time to spend on each provider and batch.")] = 10.0,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Interleaved latency, with ratios and their intervals."""
@@ -161,7 +158,7 @@ def bench(
         rows = foldpress.bench(
             graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds
         )
-        out.show(rows, _latency_table(rows))
+        out.show(rows, show_latency(rows))
 
 
 @app.command()
@@ -191,7 +188,7 @@ def report(
     """Draw the reports again from saved evidence."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         document = foldpress.report(folder)
-        out.show(document, *_shown(document), f"drawn again: {folder / 'report.html'}")
+        out.show(document, *show_run(document), f"drawn again: {folder / 'report.html'}")
 
 
 @app.command()
@@ -202,15 +199,7 @@ def inspect(
     """Operators, parameters, MACs, bytes, sparsity and precision, by layer and in all."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         found = foldpress.inspect(graph)
-        header = ["layer", "operator", "weight", "parameters", "MACs", "bytes", "zeros", "precision"]
-        rows = [
-            [x["name"], x["operator"], "×".join(map(str, x["weight_shape"])), f"{x['parameters']:,}", _count(x["macs"]),
-             f"{x['bytes']:,}", f"{x['sparsity']:.1%}", x["precision"]]
-            for x in found["layers"]
-        ]  # fmt: skip
-        total = f"{found['bytes']:,} bytes, {found['parameters']:,} parameters, {_count(found['macs'])} MACs a sample, "
-        operators = ", ".join(f"{count} {name}" for name, count in found["operators"].items())
-        out.show(found, plain_table(header, rows), f"{total}{found['sparsity']:.1%} zeros", f"operators: {operators}")
+        out.show(found, *show_graph(found))
 
 
 @app.command()
@@ -218,59 +207,7 @@ def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
     """Providers, instruction sets, which int8 types are fast here, versions, what is missing and how to get it."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         found = foldpress.doctor()
-        speeds = ", ".join(f"{name} {ratio}×" for name, ratio in found["matmul_speed_over_float32"].items())
-        rows = [
-            ["processor", f"{found['processor']}, {found['cores']} cores, {found['memory_gb']} GB"],
-            ["instruction sets", ", ".join(found["instruction_sets"]) or "none for int8"],
-            ["target", f"{found['target']['name']}: {found['target']['why']}"],
-            ["product over float32", f"{speeds} (activation × weight, one thread)"],
-            ["providers", ", ".join(found["providers"])],
-            ["versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())],
-            *(["missing", f"{one['package']}, for {one['needed_for']}: {one['get_it']}"] for one in found["missing"]),
-        ]
-        out.show(found, *(f"[bold]{name:<22}[/]{_plain(text)}" for name, text in rows))
-
-
-def _shown(document: dict[str, Any]) -> list[Any]:
-    """A run's outcome for a person: every graph, every check, the verdict."""
-    from foldpress.benchmark.table import headline, kilobytes, milliseconds, percent, score, summary_rows, times_between
-
-    header = ["graph", "bytes", "parameters", "MACs", "zeros", "p50", "speedup", document["accuracy"]["metric"]]
-    rows = [
-        [row.name, kilobytes(row.bytes), _count(row.parameters), _count(row.macs), percent(row.sparsity),
-         milliseconds(row.p50_ms), times_between(row.speedup, row.speedup_low, row.speedup_high),
-         score(row.accuracy, document["accuracy"]["metric"])]
-        for row in summary_rows(document)
-    ]  # fmt: skip
-    detail = headline(document).removeprefix(document["verdict"]).lstrip(" :–—.")
-    return [
-        plain_table(header, rows),
-        "",
-        checks_table(document["checks"]),
-        "",
-        verdict_line(document["verdict"], detail),
-    ]
-
-
-def _show_stage(out: Any, result: Any) -> None:
-    lines = [f"{entry['pass']}: {entry['subject']} {entry['action']}: {entry['detail']}" for entry in result.log]
-    total = f"{result.output}: {result.bytes:,} bytes, {result.parameters:,} parameters, {_count(result.macs)} MACs"
-    out.show(result.as_json(), *(_plain(line) for line in lines), f"{total}, in {result.seconds:.1f} s")
-
-
-def _latency_table(rows: list[dict[str, Any]]) -> Any:
-    from foldpress.benchmark.table import milliseconds, times_between
-
-    header = ["graph", "provider", "batch", "p50", "p90", "p99", "speedup", "load", "peak MB", "runs"]
-    return plain_table(
-        header,
-        [
-            [r["graph"], r["provider"], str(r["batch"]), *(milliseconds(r[key]) for key in ("p50_ms", "p90_ms", "p99_ms")),
-             times_between(r["speedup"], r["speedup_low"], r["speedup_high"]), milliseconds(r["load_ms"]),
-             f"{r['peak_rss_mb']:.0f}" if r["peak_rss_mb"] is not None else "–", str(r["n"])]
-            for r in rows
-        ],
-    )  # fmt: skip
+        out.show(found, *show_machine(found))
 
 
 def _given(**limits: float | None) -> dict[str, float]:
@@ -281,13 +218,3 @@ def _exit_code(verdict: str) -> int:
     from foldpress.benchmark.gate import EXIT_CODES
 
     return EXIT_CODES[verdict]
-
-
-def _count(number: int | None) -> str:
-    return "–" if number is None else f"{number:,}"
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -20,6 +22,7 @@ from foldpress.errors import FoldpressError
 from foldpress.progress import Listener, listening
 
 _BROKE, _INTERRUPTED = 4, 130
+_PIPE_COLUMNS = 160
 _STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
@@ -46,7 +49,7 @@ class _Lines:
 
     _open: list[tuple[str, float]] = field(default_factory=list)
 
-    def begin(self, label: str, total: int) -> None:
+    def begin(self, label: str, _total: int) -> None:
         self._open.append((label, time.perf_counter()))
 
     def advance(self) -> None:
@@ -63,7 +66,7 @@ class Output:
     """Where a command puts its result: a JSON document, or text for a person."""
 
     as_json: bool
-    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    console: Console = field(default_factory=lambda: Console(highlight=False, width=_width()))
 
     def show(self, document: Any, *renderables: Any) -> None:
         """Print the document with `--json`, else everything that renders it for a person."""
@@ -78,10 +81,8 @@ class Output:
 def command(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Output]:
     """Everything around a command: logging, progress, and errors told in one place with the right exit code."""
     signal.signal(signal.SIGTERM, _terminated)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("foldpress").setLevel(logging.DEBUG if verbose else logging.WARNING)
     try:
-        with _progress(quiet=quiet):
+        with _logging(verbose=verbose), _progress(quiet=quiet):
             yield Output(as_json)
     except FoldpressError as error:
         _fail(str(error), error.exit_code, as_json=as_json, trace=verbose and error.exit_code == _BROKE)
@@ -92,16 +93,21 @@ def command(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Output]:
         _fail(f"foldpress broke: {type(error).__name__}: {error}{hint}", _BROKE, as_json=as_json, trace=verbose)
 
 
+def _width() -> int | None:
+    """A pipe has no width: there, tables are as wide as they are meant to be. COLUMNS still counts."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_COLUMNS
+
+
 def verdict_line(verdict: str, detail: str) -> str:
     """The verdict, unmistakable, and what it rests on."""
-    return f"[{_STYLES[verdict]}]{verdict}[/]  {detail}"
+    return f"[{_STYLES[verdict]}]{verdict}[/]  {escape(detail)}"
 
 
 def checks_table(checks: list[Mapping[str, Any]]) -> Table:
     """One line for each check, with its reason."""
     table = Table("check", "verdict", "why", box=None, pad_edge=False, header_style="bold")
     for check in checks:
-        table.add_row(check["name"], f"[{_STYLES[check['verdict']]}]{check['verdict']}[/]", check["why"])
+        table.add_row(check["name"], f"[{_STYLES[check['verdict']]}]{check['verdict']}[/]", escape(check["why"]))
     return table
 
 
@@ -113,6 +119,24 @@ def plain_table(header: list[str], rows: list[list[str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+@contextmanager
+def _logging(*, verbose: bool) -> Iterator[None]:
+    """Warnings on stderr, everything with `-v`. The handler filters, not the logger: run.log always takes everything."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logger = logging.getLogger("foldpress")
+    level, propagates = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
 
 
 @contextmanager

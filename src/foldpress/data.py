@@ -137,7 +137,7 @@ def fit_inputs(dataset: Dataset, specs: list[InputSpec]) -> Dataset:
     missing, extra = sorted(set(wanted) - set(dataset.inputs)), sorted(set(dataset.inputs) - set(wanted))
     if missing or extra:
         raise DataError(
-            f"the arrays do not match the graph's inputs (missing: {missing or 'none'}, not an input: {extra or 'none'})",
+            f"the arrays do not match the graph's inputs (missing: {missing or 'none'}; not inputs: {extra or 'none'})",
             available="; ".join(map(str, specs)),
             mend="name each array after an input; `y` holds targets, `group` groups",
         )

@@ -109,6 +109,11 @@ def _strata(dataset: Dataset, scheme: Scheme) -> Array | None:
     return dataset.y if scheme.startswith("stratified") else None
 
 
+def _groups(dataset: Dataset, scheme: Scheme) -> Array | None:
+    """The groups, where the scheme keeps them whole: the others' splitters would warn that they ignore them."""
+    return dataset.group if scheme.endswith("group") else None
+
+
 def _check_counts(dataset: Dataset, splits: int, scheme: Scheme) -> None:
     if len(dataset) < splits:
         raise DataError(
@@ -144,7 +149,7 @@ def _test_split(dataset: Dataset, scheme: Scheme, share: float, seed: int) -> tu
         kinds = {"kfold": ShuffleSplit, "stratified": StratifiedShuffleSplit, "group": GroupShuffleSplit}
         splitter = kinds[scheme](1, test_size=share, random_state=seed)
     try:
-        kept, tested = next(splitter.split(rows, _strata(dataset, scheme), dataset.group))
+        kept, tested = next(splitter.split(rows, _strata(dataset, scheme), _groups(dataset, scheme)))
     except ValueError as error:
         raise DataError(f"no test split of {share:.0%} can be made: {error}", mend="change [folds] test") from error
     return np.sort(kept), np.sort(tested)
@@ -154,7 +159,7 @@ def _number(dataset: Dataset, splits: int, scheme: Scheme, seed: int) -> Indices
     numbers = np.empty(len(dataset), np.intp)
     splitter = _SPLITTERS[scheme](splits, shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(
-        splitter.split(np.arange(len(dataset)), _strata(dataset, scheme), dataset.group)
+        splitter.split(np.arange(len(dataset)), _strata(dataset, scheme), _groups(dataset, scheme))
     ):
         numbers[held_out] = fold
     return numbers

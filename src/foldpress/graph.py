@@ -1,5 +1,7 @@
 """Reading and writing ONNX files: what a stranger's file may do is checked before anything reads it."""
 
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,13 @@ from foldpress.files import replacing
 
 # protobuf cannot hold more than 2 GiB in one message; what is larger keeps its weights in a file beside it.
 _SINGLE_FILE_BYTES = 2**31 - 2**24
+# What checking and reading raise; where bytes of a name are damaged, it is the message itself that cannot be decoded.
+_INVALID = (
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    ir.serde.SerdeError,
+    UnicodeDecodeError,
+)
 
 
 def load_graph(path: Path) -> ir.Model:
@@ -36,13 +45,21 @@ def load_graph(path: Path) -> ir.Model:
         ) from error
     if not proto.graph.node and not proto.graph.output:
         raise GraphError(f"{path} holds no graph: it is empty or cut short", mend="export or download it again")
-    for tensor in proto.graph.initializer:
+    for value in (*proto.graph.input, *proto.graph.output):
+        if not value.type.HasField("tensor_type"):
+            raise GraphError(
+                f"{path}: {value.name} is no tensor but a {value.type.WhichOneof('value') or 'value of no type'}",
+                mend="export it with tensors only; for scikit-learn, options={'zipmap': False}",
+            )
+    functions = (tensor for function in proto.functions for tensor in _node_tensors(function.node))
+    for tensor in (*_stored_tensors(proto.graph), *functions):
         _check_contained(path, tensor)
     try:
         onnx.checker.check_model(str(path))
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        _check_names(path, proto.graph)
+        return ir.load(path)
+    except _INVALID as error:
         raise GraphError(f"{path} is not a valid ONNX graph: {_first_line(error)}", mend="export it again") from error
-    return ir.load(path)
 
 
 def save_graph(model: ir.Model, path: Path) -> None:
@@ -69,6 +86,12 @@ def copy_graph(model: ir.Model) -> ir.Model:
 def weight_bytes(model: ir.Model) -> int:
     """Bytes of all stored weights."""
     return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+
+
+def external_files(model: ir.Model) -> set[Path]:
+    """The files beside a graph that hold its weights."""
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    return {Path(tensor.path).resolve() for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
 
 
 def input_specs(model: ir.Model) -> list[InputSpec]:
@@ -106,7 +129,7 @@ def initializer(model: ir.Model, value: ir.Value | None) -> "np.ndarray[Any, Any
     """The stored weight behind a value, or None where the value is computed or fed."""
     if value is None or value.const_value is None or value.name not in model.graph.initializers:
         return None
-    return value.const_value.numpy()  # type: ignore[no-any-return]
+    return value.const_value.numpy()
 
 
 def set_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -> None:
@@ -114,6 +137,29 @@ def set_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -
     value = model.graph.initializers[name]
     value.const_value = ir.tensor(np.ascontiguousarray(array), name=name)
     value.shape = ir.Shape(array.shape)
+
+
+def _check_names(path: Path, graph: onnx.GraphProto) -> None:
+    """Names whose bytes are no UTF-8 are read as bytes, and cannot be written again."""
+    names = [name for node in graph.node for name in (node.name, *node.input, *node.output)]
+    names += [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise GraphError(f"{path} holds a damaged name, {wrong[0]!r}", mend="export or download it again")
+
+
+def _stored_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that a graph stores: its weights, those of its nodes, and those of the graphs inside them."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _stored_tensors(inner)
 
 
 def _check_contained(path: Path, tensor: onnx.TensorProto) -> None:
@@ -125,9 +171,13 @@ def _check_contained(path: Path, tensor: onnx.TensorProto) -> None:
     target = path.parent / location
     if location.is_absolute() or ".." in location.parts or not location.name:
         raise GraphError(f"{path}: weight {tensor.name} points outside the graph's folder ({location})")
-    if not target.is_file() or target.is_symlink() or target.stat().st_nlink > 1:
+    if not target.is_file() or target.resolve() != path.parent.resolve() / location or target.stat().st_nlink > 1:
         raise GraphError(f"{path}: the weights of {tensor.name} should be in {target}, a plain file; it is not one")
-    offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+        length = max(length, math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
+    except (ValueError, TypeError) as error:
+        raise GraphError(f"{path}: weight {tensor.name} is badly described: {error}") from error
     if offset < 0 or length < 0 or offset + length > target.stat().st_size:
         raise GraphError(f"{path}: weight {tensor.name} lies beyond the end of {target}", mend="copy both files again")
 

@@ -1,5 +1,6 @@
-"""This machine: processor, memory, versions, providers. What `doctor` prints, and what every report records."""
+"""The machine: processor, memory, versions, providers. What `doctor` prints, and what every report records."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -24,18 +25,25 @@ _SIZE, _REPEATS = 256, 30  # one product takes well under a millisecond; the med
 def environment() -> dict[str, Any]:
     """Versions and machine, as every report records them."""
     import psutil
-    from cpuinfo import get_cpu_info
 
-    processor = get_cpu_info()
+    found = processor()
     return {
-        "processor": processor.get("brand_raw", platform.processor() or "unknown"),
+        "processor": found.get("brand_raw", platform.processor() or "unknown"),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "instruction_sets": [flag for flag in _INT8_FLAGS if flag in processor.get("flags", [])],
+        "instruction_sets": [flag for flag in _INT8_FLAGS if flag in found.get("flags", [])],
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+@functools.cache
+def processor() -> dict[str, Any]:
+    """The processor's name and flags; asked once, because the answer takes a second."""
+    from cpuinfo import get_cpu_info
+
+    return dict(get_cpu_info())
 
 
 def doctor() -> dict[str, Any]:
@@ -76,11 +84,15 @@ def _product(types: str) -> tuple[Any, dict[str, Any]]:
 
     from foldpress.runtime import open_session
 
-    kinds = {"U": ("uint8", np.uint8), "S": ("int8", np.int8)}
+    kinds: dict[str, tuple[str, Any]] = {
+        "U": ("uint8", np.uint8),
+        "S": ("int8", np.int8),
+        "float": ("float", np.float32),
+    }
     if types == "float32":
-        (left, a), (right, b), operator, result = ("float", np.float32), ("float", np.float32), "MatMul", "float"
+        (left, a), (_, b), operator, result = kinds["float"], kinds["float"], "MatMul", "float"
     else:
-        (left, a), (right, b), operator, result = kinds[types[0]], kinds[types[2]], "MatMulInteger", "int32"
+        (left, a), (_, b), operator, result = kinds[types[0]], kinds[types[2]], "MatMulInteger", "int32"
     size = _SIZE
     text = f"""<ir_version: 9, opset_import: ["" : 18]>
         g ({left}[{size}, {size}] a) => ({result}[{size}, {size}] y) {{ y = {operator}(a, b) }}"""

@@ -3,9 +3,6 @@
 PyTorch model ──exporter──▶ float32 graph ──optimizer──▶ pruned, int8 graph ──benchmark──▶ verdict
 """
 
-import hashlib
-import json
-import logging
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,15 +11,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-import foldpress
 from foldpress.benchmark.accuracy import concatenate, pair
-from foldpress.benchmark.evidence import Evidence, Paired, load_evidence, save_facts, save_latency, save_table
+from foldpress.benchmark.evidence import load_evidence, save_facts, save_latency, save_table
 from foldpress.benchmark.gate import EXIT_CODES
 from foldpress.benchmark.latency import LatencyPlan, measure
 from foldpress.benchmark.report import build_report, describe_graph
-from foldpress.benchmark.scoring import Task, check_targets, make_task
+from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task
 from foldpress.benchmark.write import write_reports
-from foldpress.data import Array, Dataset, check_disjoint, check_finite, fit_inputs
+from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
 from foldpress.files import sha256
 from foldpress.folds import Folds, Scheme, make_folds
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph, serialize
@@ -31,15 +27,15 @@ from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.targets import Target, choose_target
+from foldpress.origin import open_origin
 from foldpress.progress import track
+from foldpress.provenance import digests, manifest_facts, stage_key
 from foldpress.recipe import PruneTable, Recipe, load_recipe
 from foldpress.rundir import RunDir
 from foldpress.runtime import check_provider, open_session, predict
 from foldpress.sources import read_data
 
 EXPORTED, PRUNED, QUANTIZED = "exported.onnx", "pruned.onnx", "quantized.onnx"
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,61 +71,41 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(Path(recipe))
     for provider in recipe.benchmark.providers:
         check_provider(provider)
-    dataset, train = _read(recipe)
-    task = make_task(recipe.data.task, recipe.folder)
-    digests = _digests(recipe, dataset, train)
-    here = RunDir(Path(output), _key(recipe, digests), resume=resume)
+    dataset = read_data(recipe.data.source, recipe.folder)
+    train = read_data(recipe.data.train, recipe.folder) if recipe.data.train else None
+    task = make_task(recipe.data.task, recipe.folder, dataset.y)
+    found = digests(recipe, dataset, train)
+    origin = open_origin(recipe.model.source, recipe.model.weights, recipe.folder, dataset)
+    check_targets(origin.dataset, task, origin.outputs)
+    folds = _folds(recipe, origin.dataset, train, task)
+
+    here = RunDir(Path(output), stage_key(recipe, found), resume=resume)
     with here.logging():
-        exported = here.stage("export", [EXPORTED], lambda: _export(recipe, dataset, here / EXPORTED))
+        exported = here.stage("export", [EXPORTED], lambda: {"parity": origin.export(here / EXPORTED)})
         baseline = load_graph(here / EXPORTED)
-        dataset = fit_inputs(dataset, input_specs(baseline))
-        folds = _folds(recipe, dataset, train, task)
+        fit_inputs(folds.development, input_specs(baseline))
         predictions = _predict(baseline, folds.development, "scoring the baseline")
-        check_targets(folds.development, task, predictions)
+        check_baseline(folds.development, predictions)
 
         press = _Pressing(recipe, baseline, folds)
         pressed = here.stage("press", [PRUNED, QUANTIZED], lambda: press.ship(here))
         here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
-        artifact = _artifact(recipe)
-        here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, folds, task, artifact))
+        tested = here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, recipe, folds, task))
         here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
 
-        facts = _facts(recipe, task, here, artifact, digests)
+        facts = _facts(recipe, task, here, tested["scores"], found)
         facts["log"], facts["parity"] = pressed["log"], exported["parity"]
         save_facts(facts, here / "evidence")
         document = build_report(load_evidence(here / "evidence"), recipe.gate.limits(), recipe.gate.confidence)
         write_reports(here.folder, document, load_evidence(here / "evidence"))
-        here.finish(_provenance(recipe, digests, document))
+        here.finish(manifest_facts(recipe, found, document))
     return Report(here.folder, document)
-
-
-def _read(recipe: Recipe) -> tuple[Dataset, Dataset | None]:
-    dataset = read_data(recipe.data.source, recipe.folder)
-    train = read_data(recipe.data.train, recipe.folder) if recipe.data.train else None
-    for name, array in dataset.inputs.items():
-        check_finite(name, array)
-    return dataset, train
-
-
-def _export(recipe: Recipe, dataset: Dataset, path: Path) -> dict[str, Any]:
-    """The verified float32 graph. An .onnx file is taken as it is; only a PyTorch model needs torch."""
-    if recipe.model.source.endswith(".onnx"):
-        graph = load_graph(recipe.folder / recipe.model.source)
-        save_graph(graph, path)
-        return {"parity": None}
-    from foldpress.exporter.export import export_source
-
-    exported = export_source(recipe.model.source, recipe.model.weights, recipe.folder, dataset)
-    save_graph(exported.graph, path)
-    return {"parity": exported.parity.as_json()}
 
 
 def _folds(recipe: Recipe, dataset: Dataset, train: Dataset | None, task: Task) -> Folds:
     """Folds and test split, proven disjoint from each other and from the training data."""
     table = recipe.folds
     scheme: Scheme = table.scheme or ("stratified" if task.has_labels else "kfold")
-    if task.has_labels:
-        check_targets(dataset, task, [])
     folds = make_folds(
         dataset, splits=table.splits, scheme=scheme, repeats=table.repeats, test=table.test, seed=table.seed
     )
@@ -186,17 +162,15 @@ def _judge_folds(here: RunDir, press: _Pressing, folds: Folds, task: Task, predi
     return {}
 
 
-def _judge_test(here: RunDir, folds: Folds, task: Task, artifact: str) -> dict[str, Any]:
-    """The shipped graph on samples that no stage has seen. This opens the test split, for this artifact only."""
-    test = folds.test.open(sha256(here / artifact))
-    table: Paired = pair(
-        task,
-        test,
-        _predict(load_graph(here / EXPORTED), test, "scoring the baseline"),
-        _predict(load_graph(here / artifact), test, "scoring the artifact"),
-    )
-    save_table(table, here / "evidence/test.npz")
-    return {}
+def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[str, Any]:
+    """The shipped graph on samples that no stage has seen. This opens the test split, for this artifact only.
+
+    The graphs on the way are scored too: nothing is chosen by it, and the report shows where accuracy went.
+    """
+    test = folds.test.open(sha256(here / _artifact(recipe)))
+    outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}") for name in _graphs(recipe)}
+    save_table(pair(task, test, outputs[EXPORTED], outputs[_artifact(recipe)]), here / "evidence/test.npz")
+    return {"scores": {name: float(task.score(test.y, found).mean()) for name, found in outputs.items()}}
 
 
 def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
@@ -234,49 +208,19 @@ def _artifact(recipe: Recipe) -> str:
     return _graphs(recipe)[-1]
 
 
-def _facts(recipe: Recipe, task: Task, here: RunDir, artifact: str, digests: dict[str, str]) -> dict[str, Any]:
+def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], found: dict[str, str]) -> dict[str, Any]:
     return {
-        "artifact": artifact,
+        "artifact": _artifact(recipe),
         "baseline": EXPORTED,
         "task": task.name,
         "metric": task.metric,
         "has_labels": task.has_labels,
         "limits": recipe.gate.limits(),
         "confidence": recipe.gate.confidence,
-        "graphs": {name: describe_graph(here / name) for name in _graphs(recipe)},
+        "graphs": {name: describe_graph(here / name) | {"score": scores[name]} for name in _graphs(recipe)},
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "command": f"foldpress run {shlex.quote(str(recipe.folder / 'recipe.toml'))}",
-        "digests": digests,
+        "digests": found,
         "timing": here.timing,
         "environment": environment(),
-    }
-
-
-def _digests(recipe: Recipe, dataset: Dataset, train: Dataset | None) -> dict[str, str]:
-    """What the run depends on: the model's code and weights, and every sample."""
-    code = sorted(recipe.folder.glob("*.py"))
-    weights = [recipe.folder / name for name in (recipe.model.weights, recipe.model.source) if name]
-    found = hashlib.sha256()
-    for path in [*code, *weights]:
-        if path.is_file():
-            found.update(sha256(path).encode())
-    digests = {"model": found.hexdigest(), "data": dataset.fingerprint()}
-    return digests | ({"train": train.fingerprint()} if train is not None else {})
-
-
-def _key(recipe: Recipe, digests: dict[str, str]) -> str:
-    """Changes with anything that a stage's product depends on; the gate's limits are not among it."""
-    asked = recipe.model_dump(mode="json", exclude={"gate"})
-    versions = environment()["versions"]
-    return hashlib.sha256(json.dumps([asked, digests, versions], sort_keys=True).encode()).hexdigest()
-
-
-def _provenance(recipe: Recipe, digests: dict[str, str], document: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "schema": document["schema"],
-        "foldpress": foldpress.__version__,
-        "verdict": document["verdict"],
-        "digests": digests,
-        "seeds": {"folds": recipe.folds.seed},
-        "environment": document["environment"],
     }

@@ -31,7 +31,7 @@ def _quantity(units: dict[str, Any], kind: str) -> BeforeValidator:
 
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]  # strict: `true` is no limit of 1
 Bytes = Annotated[Limit, _quantity(_BYTES, "size")]
 Milliseconds = Annotated[Limit, _quantity(_MILLISECONDS, "duration")]
 Count = Annotated[int, Field(ge=1)]
@@ -46,6 +46,12 @@ class ModelTable(_Table):
 
     source: str
     weights: str | None = None
+
+    @model_validator(mode="after")
+    def _weights_fit_source(self) -> "ModelTable":
+        if self.weights is not None and self.source.endswith(".onnx"):
+            raise ValueError("weights go with module:callable; an .onnx file holds its own")
+        return self
 
 
 class DataTable(_Table):
@@ -69,7 +75,7 @@ class FoldsTable(_Table):
     scheme: Literal["kfold", "stratified", "group", "stratified-group"] | None = None
     repeats: Count = 1
     test: Share = 0.2
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class PruneTable(_Table):
@@ -235,7 +241,7 @@ def _told(error: Any) -> str:
         return f"{location}: unknown key{hint}"
     value = error.get("input")
     shown = f" (given: {value})" if isinstance(value, str | int | float) and not _is_nan(value) else ""
-    return f"{location}: {error['msg'].removeprefix('Value error, ')}{shown}"
+    return f"{location}{': ' if location else ''}{error['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def _is_nan(value: object) -> bool:
@@ -243,7 +249,7 @@ def _is_nan(value: object) -> bool:
 
 
 def _known_keys(tables: tuple[Any, ...]) -> list[str]:
-    found: type[BaseModel] = Recipe
+    found: Any = Recipe
     for table in tables:
         kinds = {"model": ModelTable, "data": DataTable, "folds": FoldsTable, "prune": PruneTable,
                  "quantize": QuantizeTable, "benchmark": BenchmarkTable, "gate": GateTable}  # fmt: skip

@@ -84,7 +84,8 @@ class RunDir:
             journal = json.loads((self / JOURNAL).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return dict(journal["stages"]) if journal.get("key") == self._key else {}
+        known = isinstance(journal, dict) and journal.get("key") == self._key
+        return dict(journal["stages"]) if known else {}
 
     def _unchanged(self, files: dict[str, str]) -> bool:
         return all((self / name).is_file() and sha256(self / name) == digest for name, digest in files.items())
@@ -111,5 +112,5 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise RequestError(f"{folder / MANIFEST} is damaged: {error}", mend="run the recipe again") from error

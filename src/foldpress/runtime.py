@@ -25,8 +25,8 @@ _PACKAGES = {
 }
 _LOAD_ERRORS = tuple(
     getattr(ort_errors, name)
-    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented",
-                 "RuntimeException")
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
+                 "NotImplemented", "RuntimeException")
 )  # fmt: skip
 _ERRORS_ONLY = 3  # onnxruntime's log severity
 
@@ -46,11 +46,12 @@ def check_provider(provider: str) -> None:
         raise ProviderError(
             f"{provider} is not in the installed onnxruntime", available=", ".join(available), mend=f"install {package}"
         )
-    near = difflib.get_close_matches(provider, known, 1)
+    folded = {name.lower(): name for name in known}  # capitals are what one gets wrong first
+    near = difflib.get_close_matches(provider.lower(), folded, 1)
     raise ProviderError(
         f"there is no provider {provider!r}",
         available=", ".join(available),
-        mend=f"did you mean {near[0]}?" if near else None,
+        mend=f"did you mean {folded[near[0]]}?" if near else None,
     )
 
 
@@ -103,10 +104,8 @@ def predict(session: Any, dataset: Dataset, batch: int, label: str = "predicting
     Raises:
         GraphError: the graph fails on a batch, or its output does not keep the sample axis.
     """
-    collected: list[list[Array]] = []
     steps = -(-len(dataset) // batch)
-    for feed in track(dataset.batches(batch), label, steps):
-        collected.append(run(session, feed))
+    collected = [run(session, feed) for feed in track(dataset.batches(batch), label, steps)]
     return [np.concatenate(parts) for parts in zip(*collected, strict=True)]
 
 

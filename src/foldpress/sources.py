@@ -1,6 +1,7 @@
 """Reading data: an .npz, a folder of .npy, or a callable beside the recipe."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,16 @@ def _numeric(arrays: Mapping[str, Any]) -> dict[str, Array]:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is a single array, not an .npz", mend="np.savez(file, x=…, y=…)")
             return {name: _unpickled(path, name, lambda name=name: archive[name]) for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as an .npz: {error}", mend="write it with np.savez") from error
     except ValueError as error:
-        raise DataError(f"{path} is not an .npz: {error}", mend="write it with np.savez") from error
+        # NumPy's own message would advise to unpickle it.
+        raise DataError(f"{path} is not an .npz, or is damaged", mend="write it with np.savez") from error
 
 
 def _read_array(path: Path) -> Array:

@@ -6,15 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import onnx_ir as ir
-
 from foldpress.benchmark.accuracy import pair
-from foldpress.benchmark.evidence import Evidence, changed_files, load_evidence
-from foldpress.benchmark.gate import Check, verdict_of
+from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
 from foldpress.benchmark.report import build_report, describe_graph
-from foldpress.benchmark.scoring import check_targets, make_task
-from foldpress.benchmark.write import write_reports
+from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
 from foldpress.cost import graph_cost
 from foldpress.data import Dataset, fit_inputs
 from foldpress.errors import DataError, RequestError
@@ -25,7 +21,7 @@ from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.targets import Target, choose_target
-from foldpress.rundir import read_manifest, write_manifest
+from foldpress.origin import open_origin
 from foldpress.runtime import CPU, open_session, predict
 from foldpress.sources import read_data
 
@@ -66,24 +62,9 @@ def export(
     """
     start, folder = time.perf_counter(), Path(folder)
     output = _output(output)
-    if source.endswith(".onnx"):
-        graph = load_graph(folder / source)
-        fit_inputs(read_data(data, folder), input_specs(graph))
-        save_graph(graph, output)
-        return _result(output, start, [])
-    dataset = read_data(data, folder)
-    from foldpress.exporter.export import export_source
-
-    exported = export_source(source, weights, folder, dataset)
-    save_graph(exported.graph, output)
-    entries = [
-        {"pass": "export", "subject": one.output, "action": "done",
-         "detail": f"largest deviation from PyTorch {one.largest:.3g} over {exported.parity.samples} samples at batch "
-         f"{' and '.join(map(str, exported.parity.batches))}; float rounding explains {one.tolerance:.3g}; "
-         f"{len(exported.parity.differing)} predictions differ"}
-        for one in exported.parity.outputs
-    ]  # fmt: skip
-    return _result(output, start, entries)
+    origin = open_origin(source, weights, folder, read_data(data, folder))
+    parity = origin.export(output)
+    return _result(output, start, _parity_log(parity) if parity is not None else [])
 
 
 def prune(
@@ -139,7 +120,7 @@ def validate(
     """
     folder = Path(folder)
     dataset = read_data(data, folder)
-    scorer = make_task(task, folder)
+    scorer = make_task(task, folder, dataset.y)
     graphs = {"baseline": Path(baseline), "artifact": Path(artifact)}
     outputs = []
     for name, path in graphs.items():
@@ -147,6 +128,7 @@ def validate(
         fitted = fit_inputs(dataset, input_specs(graph))
         outputs.append(predict(open_session(path), fitted, batch_size(graph), f"scoring the {name}"))
         check_targets(fitted, scorer, outputs[-1])
+    check_baseline(dataset, outputs[0])
     facts = {
         "artifact": "artifact", "baseline": "baseline", "task": scorer.name, "metric": scorer.metric,
         "has_labels": scorer.has_labels, "graphs": {name: describe_graph(path) for name, path in graphs.items()},
@@ -186,50 +168,6 @@ def bench(
     return latency_rows(measured, next(iter(paths)), confidence)
 
 
-def gate(
-    folder: Path | str, *, limits: Mapping[str, float] | None = None, confidence: float | None = None
-) -> dict[str, Any]:
-    """Judge saved evidence again, running and writing nothing: {"verdict", "checks"}.
-
-    Limits that are not given are those of the run. An unfinished run, or files that were changed after it, never pass.
-
-    Raises:
-        RequestError: there is no run, or a limit is wrong.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    if manifest is None:
-        return _blocked("run", "the run did not finish: it has no manifest.json")
-    if changed := changed_files(folder, manifest):
-        return _blocked("evidence", "; ".join(changed[:3]))
-    evidence = load_evidence(folder / "evidence")
-    facts = evidence.facts
-    report = build_report(evidence, {**facts["limits"], **(limits or {})}, confidence or facts["confidence"])
-    return {"verdict": report["verdict"], "checks": report["checks"]}
-
-
-def report(folder: Path | str) -> dict[str, Any]:
-    """Draw the reports of a finished run again from its evidence; gives report.json.
-
-    Raises:
-        RequestError: there is no finished run, or its evidence was changed.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise RequestError(f"the run in {folder} did not finish", mend="foldpress run RECIPE -o DIR --resume")
-    drawn = {"report.json", "report.html", "report.md", "junit.xml"}
-    if changed := [one for one in changed_files(folder, manifest) if one.split()[0] not in drawn]:
-        raise RequestError(
-            f"the evidence in {folder} was changed: {'; '.join(changed[:3])}", mend="run the recipe again"
-        )
-    evidence = load_evidence(folder / "evidence")
-    document = build_report(evidence, evidence.facts["limits"], evidence.facts["confidence"])
-    write_reports(folder, document, evidence)
-    write_manifest(folder, {key: value for key, value in manifest.items() if key != "files"})
-    return document
-
-
 def inspect(graph: Path | str) -> dict[str, Any]:
     """Operators, parameters, MACs, bytes and sparsity of a graph, by layer and in all.
 
@@ -240,6 +178,20 @@ def inspect(graph: Path | str) -> dict[str, Any]:
     cost = graph_cost(load_graph(path))
     layers = [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
     return describe_graph(path) | {"operators": cost.operators, "layers": layers}
+
+
+def _parity_log(parity: dict[str, Any]) -> list[dict[str, str]]:
+    batches = " and ".join(map(str, parity["batches"]))
+    return [
+        {
+            "pass": "export",
+            "subject": one["output"],
+            "action": "done",
+            "detail": f"largest deviation from PyTorch {one['largest']:.3g} over {parity['samples']} samples at batch "
+            f"{batches}; float rounding explains {one['tolerance']:.3g}; {len(parity['differing'])} predictions differ",
+        }
+        for one in parity["outputs"]
+    ]
 
 
 def _press(
@@ -260,7 +212,7 @@ def _press(
     rows = calibration_rows(halves, -(-samples // _ONE_FOLD), seed)
     press = Press(cleaned.model, dataset.select(rows), halves[:, rows], prune=asked, target=target)
     pressed = press.ship()
-    made: ir.Model | None = pressed.quantized or pressed.pruned
+    made = pressed.quantized or pressed.pruned
     assert made is not None  # noqa: S101  # one of the two was asked for
     save_graph(made, output)
     return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *pressed.log)])
@@ -296,8 +248,3 @@ def _distinct(paths: list[Path]) -> dict[str, Path]:
     if len(set(names)) < len(names):
         names = [f"{name} ({i})" for i, name in enumerate(names, 1)]
     return dict(zip(names, paths, strict=True))
-
-
-def _blocked(name: str, why: str) -> dict[str, Any]:
-    check = Check(name, "INCONCLUSIVE", None, None, 0.0, None, why)
-    return {"verdict": verdict_of([check]), "checks": [check.__dict__]}

@@ -17,7 +17,7 @@ pytest_plugins = ["trained"]
 RNG = np.random.default_rng(0)
 
 
-def floats(*shape: int) -> np.ndarray:  # type: ignore[type-arg]
+def floats(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 

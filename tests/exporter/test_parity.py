@@ -45,10 +45,11 @@ def test_the_tolerance_follows_rounding_and_not_the_scale_of_the_outputs_alone()
     torch.manual_seed(0)
     data = Dataset({"input": np.random.default_rng(0).standard_normal((16, 64)).astype(np.float32)})
     plain = torch.nn.Linear(64, 4)
-    cancelling = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 4))
+    large, small = torch.nn.Linear(64, 64), torch.nn.Linear(64, 4)
+    cancelling = torch.nn.Sequential(large, small)
     with torch.no_grad():
-        cancelling[0].weight *= 1e3
-        cancelling[1].weight *= 1e-3
+        large.weight.mul_(1e3)
+        small.weight.mul_(1e-3)
     seen = []
     for model in (plain, cancelling):
         reference = torch_outputs(model, data)

@@ -22,16 +22,17 @@ def graph(
 ) -> ir.Model:
     proto = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 18]> g ({x} x) => ({y} y) {{ {body} }}')
     for name, shape in weights.items():
-        if name.startswith("axes") or name.startswith("shape"):
-            array = np.array(shape, np.int64)
+        if name.startswith(("axes", "shape")):
+            array: Any = np.array(shape, np.int64)
         else:
-            array = np.abs(RNG.standard_normal(shape)).astype(np.float32) + 0.1 if name in ("var",) else None
-            array = RNG.standard_normal(shape).astype(np.float32) if array is None else array
+            array = RNG.standard_normal(shape).astype(np.float32)
+        if name == "var":  # a variance
+            array = np.abs(array) + np.float32(0.1)
         proto.graph.initializer.append(numpy_helper.from_array(array, name))
-    named = [node for node in proto.graph.node]
-    for node in named:
+    for node in proto.graph.node:
         node.name = node.output[0]
-    return ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+    model: ir.Model = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+    return model
 
 
 CASES: dict[str, tuple[ir.Model, str]] = {

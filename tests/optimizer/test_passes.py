@@ -21,7 +21,8 @@ pytest_plugins = ["trained"]
 
 def small() -> ir.Model:
     text = '<ir_version: 9, opset_import: ["" : 18]> g (float[N, 2] x) => (float[N, 2] y) { r = Relu(x)  y = Neg(r) }'
-    return ir.from_proto(onnx.parser.parse_model(text))
+    model: ir.Model = ir.from_proto(onnx.parser.parse_model(text))
+    return model
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ def network(pads: str = "", weight: tuple[int, ...] = (5, 8, 3, 3)) -> ir.Model:
         proto.graph.initializer.append(numpy_helper.from_array(RNG.standard_normal(shape).astype(np.float32), name))
     for node in proto.graph.node:
         node.name = node.output[0]
-    return ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    model: ir.Model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    return model
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from foldpress.data import Dataset
-from foldpress.errors import PassError
+from foldpress.errors import GraphError
 from foldpress.graph import serialize
 from foldpress.optimizer.static_int8 import tensors_to_calibrate
 from foldpress.optimizer.statistics import collect_ranges
@@ -92,7 +92,7 @@ def test_an_overflowing_tensor_is_named() -> None:
     statistics = collect_ranges(
         model, ["e"], Dataset({"x": np.array([[1000.0]], np.float32)}), np.zeros((1, 1), np.intp)
     )
-    with pytest.raises(PassError, match="no finite range for e"):
+    with pytest.raises(GraphError, match="no finite range for e"):
         statistics.all()
 
 

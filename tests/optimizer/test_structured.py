@@ -21,7 +21,7 @@ def data(digits_graph: ir.Model, digits_data: Dataset) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def grams(digits_graph: ir.Model, data: Dataset) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def grams(digits_graph: ir.Model, data: Dataset) -> dict[str, np.ndarray]:
     numbers = np.zeros((1, 200), np.intp)
     return collect_grams(digits_graph, layers_to_observe(digits_graph), data.select(np.arange(200)), numbers).all()
 
@@ -35,7 +35,7 @@ def test_the_budget_is_met_and_the_network_repaired(
     floor: float,
     digits_graph: ir.Model,
     data: Dataset,
-    grams: dict[str, np.ndarray],  # type: ignore[type-arg]
+    grams: dict[str, np.ndarray],
 ) -> None:
     """Catches: a file of the same size; a budget missed; accuracy lost for want of repair, on unseen samples."""
     result = apply([PruneStructured(kind, budget, grams)], digits_graph)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def test_the_budget_is_met_and_the_network_repaired(
     assert {layer.name for layer in before.layers} <= logged
 
 
-def test_a_budget_that_cannot_be_met_says_what_can(digits_graph: ir.Model, grams: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_a_budget_that_cannot_be_met_says_what_can(digits_graph: ir.Model, grams: dict[str, np.ndarray]) -> None:
     """Catches: an empty layer, or a silent stop above the budget."""
     with pytest.raises(RequestError, match=r"macs = 0.01 cannot be met: .* allow 0\.\d+"):
         apply([PruneStructured("macs", 0.01, grams)], digits_graph)

@@ -35,7 +35,8 @@ def graph(opset: int = 11) -> ir.Model:
     rng = np.random.default_rng(0)
     for name in ("scale", "shift"):
         proto.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(8).astype(np.float32), name))
-    return ir.from_proto(proto)
+    model: ir.Model = ir.from_proto(proto)
+    return model
 
 
 @pytest.mark.parametrize("tool", ["onnxruntime", "onnxruntime-tools"])

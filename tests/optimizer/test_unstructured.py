@@ -10,7 +10,7 @@ from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 pytest_plugins = ["trained"]
 
 
-def weights(model: ir.Model) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def weights(model: ir.Model) -> dict[str, np.ndarray]:
     values = {node.inputs[1] for node in model.graph if node.op_type in ("Conv", "Gemm") and node.inputs[1] is not None}
     return {str(value.name): np.array(initializer(model, value)) for value in values}
 

@@ -1,7 +1,7 @@
 """Paired accuracy: the same samples through the baseline and through the artifact, and how far apart they can be.
 
-Two questions, never mixed: did the graph that ships lose accuracy (the test split), and does the recipe lose accuracy when
-it is judged on samples that its calibration has not seen (the folds)?
+Two questions, never mixed: did the graph that ships lose accuracy (the test split), and does the recipe lose accuracy
+when it is judged on samples that its calibration has not seen (the folds)?
 """
 
 import math
@@ -43,7 +43,7 @@ def test_block(table: Paired, has_labels: bool, confidence: float) -> dict[str, 
     if has_labels:
         block["flips_upper"] = clopper_pearson_upper(int(_flipped(table).sum()), len(table), confidence)
     else:
-        block["flips_upper"] = None
+        block["flips_upper"], block["flips_upper_why"] = None, block["flips_why"]
     return block
 
 
@@ -75,8 +75,8 @@ def class_drops(table: Paired, confidence: float) -> list[tuple[int, int, float,
 def drop_upper(lost: NDArray[Any], confidence: float, *, binary: bool) -> float:
     """Upper bound on the mean loss of independent samples: Tango's for right and wrong, else Student's t.
 
-    Averages over repeats of right and wrong are fractions: both bounds are taken, Tango's with its counts rounded to the
-    unfavourable side, and the larger counts.
+    Averages over repeats of right and wrong are fractions: both bounds are taken, Tango's with its counts rounded to
+    the unfavourable side, and the larger counts.
     """
     if not binary:
         return mean_upper(lost, confidence)

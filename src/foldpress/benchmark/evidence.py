@@ -8,6 +8,7 @@ evidence/latency.json  every latency sample in milliseconds, by provider, batch 
 
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from foldpress.errors import RequestError
 from foldpress.files import replacing, sha256, write_json
 
 SCHEMA = 1
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# What the gate reads: a manifest that does not vouch for all of it vouches for nothing.
+_JUDGED = ("evidence/facts.json", "evidence/test.npz", "evidence/folds.npz", "evidence/latency.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +107,9 @@ def load_evidence(folder: Path) -> Evidence:
             LatencySamples(**entry) for entry in json.loads((folder / "latency.json").read_text(encoding="utf-8"))
         ]
         tables = {name: _load_table(folder / f"{name}.npz") for name in ("test", "folds")}
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise RequestError(f"no readable evidence in {folder}: {error}", mend="foldpress run RECIPE -o DIR") from error
-    if facts.pop("schema", None) != SCHEMA:
+    if not isinstance(facts, dict) or facts.pop("schema", None) != SCHEMA:
         raise RequestError(
             f"the evidence in {folder} has another schema", mend="run the recipe again with this version"
         )
@@ -114,12 +118,13 @@ def load_evidence(folder: Path) -> Evidence:
 
 def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Files that are missing or are no longer what the manifest says, each with the reason."""
-    changed = []
-    for name, entry in manifest.get("files", {}).items():
+    listed = manifest.get("files", {})
+    changed = [f"{name} is not in the manifest" for name in _JUDGED if name not in listed]
+    for name, entry in listed.items():
         path = folder / name
         if not path.is_file():
             changed.append(f"{name} is missing")
-        elif sha256(path) != entry["sha256"]:
+        elif sha256(path) != entry.get("sha256"):
             changed.append(f"{name} was changed after the run")
     return changed
 
@@ -127,5 +132,5 @@ def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
 def _load_table(path: Path) -> Paired | None:
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         return Paired(**{column.name: archive[column.name] for column in fields(Paired)})

@@ -5,14 +5,15 @@ its reason as a note under the table.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from importlib import resources
 from itertools import groupby
 from typing import Any
 
+from foldpress.benchmark.drops import fold_drops
 from foldpress.benchmark.evidence import Evidence
-from foldpress.benchmark.plots import Drop, draw_figures, fold_drops
+from foldpress.benchmark.html_tables import accuracy_table, graph_table, latency_table
+from foldpress.benchmark.plots import draw_figures
 from foldpress.benchmark.table import (
     DASH,
     block,
@@ -21,7 +22,6 @@ from foldpress.benchmark.table import (
     headline,
     kilobytes,
     metric_of,
-    milliseconds,
     percent,
     score,
     summary_rows,
@@ -36,41 +36,6 @@ _MEANINGS = {
     "FAIL": "a limit is broken",
     "INCONCLUSIVE": "too little evidence to say yes",
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell: its text, a smaller line under it, and the number of the note that explains it."""
-
-    text: str
-    under: str = ""
-    note: int | None = None
-
-
-@dataclass
-class Table:
-    """A table of the page. `strong` names the rows that stand out; notes are numbered from 1."""
-
-    titles: list[str]
-    rows: list[list[Cell]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    strong: set[str] = field(default_factory=set)
-
-    def cell(self, facts: Mapping[str, Any], key: str, form: Callable[[Any], str], under: str = "") -> Cell:
-        """A figure; a null one is a dash, with a note where `<key>_why` gives the reason; an absent one is blank."""
-        if key not in facts:
-            return Cell("")
-        if facts[key] is not None:
-            return Cell(form(facts[key]), under)
-        return self.dash(facts.get(f"{key}_why"))
-
-    def dash(self, why: object) -> Cell:
-        """A dash, with the reason as a note."""
-        if not why:
-            return Cell(DASH)
-        if str(why) not in self.notes:
-            self.notes.append(str(why))
-        return Cell(DASH, note=self.notes.index(str(why)) + 1)
 
 
 def render_html(report: Mapping[str, Any], evidence: Evidence) -> str:
@@ -93,9 +58,9 @@ def _view(report: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "headline": headline(report),
         "tiles": _tiles(report),
         "checks": _checks(report),
-        "graphs": _graphs(report),
-        "accuracy": _accuracy(report, fold_drops(report, evidence.folds)),
-        "latency": _latency(report),
+        "graphs": graph_table(report),
+        "accuracy": accuracy_table(report, fold_drops(report, evidence.folds)),
+        "latency": latency_table(report),
         "latency_why": report.get("latency_why") or "no latency was measured",
         "drawings": drawings,
         "passes": _passes(evidence.facts.get("log") or []),
@@ -134,80 +99,6 @@ def _checks(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     return checks
 
 
-def _graphs(report: Mapping[str, Any]) -> Table:
-    metric, rows = metric_of(report), summary_rows(report)
-    table = Table(["graph", "size", "parameters", "MACs", "sparsity", "p50", "speedup", f"{metric} (test)"])
-    for row in rows:
-        facts = {**block(report, "graphs", row.name), **vars(row), "p50_ms_why": report.get("latency_why")}
-        sizes = [("bytes", kilobytes), ("parameters", count), ("macs", count)]
-        speed = f"{row.speedup_low:.2f}–{row.speedup_high:.2f}" if row.speedup_low and row.speedup_high else ""
-        unscored = (
-            None
-            if row.name in (rows[0].name, report.get("artifact"))
-            else "only the baseline and the artifact are scored"
-        )
-        table.rows.append([
-            Cell(row.name, "ships" if row.name == report.get("artifact") else ""),
-            *(table.cell(facts, key, form, _share(facts[key], getattr(rows[0], key))) for key, form in sizes),
-            table.cell(facts, "sparsity", percent),
-            table.cell(facts, "p50_ms", milliseconds),
-            table.cell(facts, "speedup", times, speed),
-            table.cell({**facts, "accuracy_why": unscored}, "accuracy", lambda value: score(value, metric)),
-        ])  # fmt: skip
-    table.strong = {str(report.get("artifact"))}
-    return table
-
-
-def _accuracy(report: Mapping[str, Any], drops: list[Drop]) -> Table:
-    accuracy = block(report, "accuracy")
-    table = Table(["data", "n", "baseline", "artifact", "drop", "drop at most", "flips", "flips at most"])
-    for key, label in (("test", "test split"), ("folds", "all folds")):
-        measured = block(report, "accuracy", key)
-        if not measured:
-            why = accuracy.get(f"{key}_why") or report.get("accuracy_why") or "not measured"
-            table.rows.append([Cell(label), *([table.dash(why)] * (len(table.titles) - 1))])
-            continue
-        table.strong.add(label)
-        table.rows.append(_accuracy_row(table, label, measured, metric_of(report)))
-        bounds = {"drop_upper": None, "drop_upper_why": "too few samples for an interval"}
-        for entry, one in zip(measured.get("each") or [], drops if key == "folds" else [], strict=False):
-            known = bounds if one.high is None else {"drop_upper": one.high}
-            table.rows.append(_accuracy_row(table, one.label, {**entry, **known}, metric_of(report)))
-    return table
-
-
-def _accuracy_row(table: Table, label: str, measured: Mapping[str, Any], metric: str) -> list[Cell]:
-    scores = [table.cell(measured, key, lambda value: score(value, metric)) for key in ("baseline", "artifact", "drop")]
-    exact = measured.get("clopper_pearson_upper")
-    under = "" if exact is None else f"Clopper–Pearson {score(exact, metric)}"
-    bound = table.cell(measured, "drop_upper", lambda value: score(value, metric), under)
-    flips = [table.cell(measured, "flips", percent), table.cell(measured, "flips_upper", percent)]
-    return [Cell(label), table.cell(measured, "n", count), *scores, bound, *flips]
-
-
-def _latency(report: Mapping[str, Any]) -> Table:
-    table = Table(["graph", "where", "runs", "p50", "p90", "p99", "speedup", "load", "peak memory", "placement"])
-    for entry in report.get("latency") or []:
-        low, high = entry.get("speedup_low"), entry.get("speedup_high")
-        where = f"batch {entry['batch']}, threads {entry['threads']}"
-        placement = [
-            f"{name.removesuffix('ExecutionProvider')} {share:.0%}"
-            for name, share in (entry.get("placement") or {}).items()
-        ]
-        table.rows.append([
-            Cell(entry["graph"]),
-            Cell(entry["provider"].removesuffix("ExecutionProvider"), where),
-            table.cell(entry, "n", count),
-            *(table.cell(entry, key, milliseconds) for key in ("p50_ms", "p90_ms", "p99_ms")),
-            table.cell(entry, "speedup", times, f"{low:.2f}–{high:.2f}" if low and high else ""),
-            table.cell(entry, "load_ms", milliseconds),
-            table.cell(entry, "peak_rss_mb", lambda size: f"{size:,.1f} MB"),
-            Cell(", ".join(placement) or DASH),
-        ])  # fmt: skip
-    table.strong = {str(report.get("artifact"))}
-    return table
-
-
 def _passes(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The log, pass by pass in the order of the run, with how much each did and declined."""
     passes = []
@@ -219,10 +110,6 @@ def _passes(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
             {"name": name, "entries": found, "done": len(found) - declined, "declined": declined, "open": opened}
         )
     return passes
-
-
-def _share(value: float | None, whole: float | None) -> str:
-    return f"{value / whole:.0%}".replace("%", " %") if value and whole and value != whole else ""
 
 
 def _numbers(timing: Mapping[str, Any] | None) -> list[tuple[str, float]]:

@@ -1,14 +1,14 @@
 """Bounds and intervals: how large can the truth be, given what was seen?
 
 Tango's score bound for the difference of paired proportions (T. Tango, Statistics in Medicine 17, 1998, 891–908). Of n
-paired samples, b were right before and wrong after (lost), c the other way round (gained). The drop is (b − c)/n, and its
-one-sided upper bound solves, for D,
+paired samples, b were right before and wrong after (lost), c the other way round (gained). The drop is (b − c)/n, and
+its one-sided upper bound solves, for D,
 
     (b − c − nD) / √(n (2q + D (1 − D))) = −z,     q = (√(B² − 4AC) − B) / 2A,
     A = 2n,   B = −b − c + (2n − b + c) D,   C = −c D (1 − D)
 
-where q is the probability of a gain that is likeliest under a true drop D. With no flips at all it is z²/(n + z²): unlike
-Wald's or a bootstrap interval, it does not collapse when nothing was seen to change.
+where q is the probability of a gain that is likeliest under a true drop D. With no flips at all it is z²/(n + z²):
+unlike Wald's or a bootstrap interval, it does not collapse when nothing was seen to change.
 """
 
 import math
@@ -42,7 +42,10 @@ def tango_upper(lost: int, gained: int, n: int, confidence: float = 0.95) -> flo
         return (lost - gained - n * bound) + z * math.sqrt(_score_variance(lost, gained, n, bound))
 
     # At the drop itself the variance may vanish (nothing flipped), which makes it a root, but not the one sought.
-    return float(optimize.brentq(excess, drop + _ABOVE, 1.0, xtol=1e-12)) if excess(1.0) < 0 else 1.0
+    start = drop + _ABOVE
+    if excess(start) <= 0:  # at a confidence of 0.5, z is 0 and the bound is the drop
+        return start
+    return float(optimize.brentq(excess, start, 1.0, xtol=1e-12)) if excess(1.0) < 0 else 1.0
 
 
 def clopper_pearson_upper(events: int, n: int, confidence: float = 0.95) -> float:
@@ -52,7 +55,7 @@ def clopper_pearson_upper(events: int, n: int, confidence: float = 0.95) -> floa
 
 def mean_upper(differences: NDArray[Any], confidence: float = 0.95) -> float:
     """One-sided upper bound on the mean of independent differences, by Student's t; infinite for fewer than two."""
-    if len(differences) < 2:  # noqa: PLR2004  # a spread needs two
+    if len(differences) < 2:  # a spread needs two
         return math.inf
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
     return float(np.mean(differences) + stats.t.ppf(confidence, len(differences) - 1) * error)
@@ -107,7 +110,7 @@ def _resampled_means(blocks: NDArray[np.float64], generator: np.random.Generator
 
 
 def _score_variance(lost: int, gained: int, n: int, drop: float) -> float:
-    """n (2q + D(1 − D)): the variance of b − c under a true drop D, with the likeliest probability of a gain."""
+    """The term n (2q + D(1 − D)): variance of b − c under a true drop D, with the likeliest probability of a gain."""
     a = 2 * n
     b = -lost - gained + (2 * n - lost + gained) * drop
     c = -gained * drop * (1 - drop)

@@ -1,7 +1,7 @@
 """Latency that can be compared: interleaved blocks, in several fresh processes, on real samples.
 
-Two identical models timed one after the other differ by 7 %; in interleaved blocks by 1 %. One process's own interval is
-narrower than the difference between processes, so several are run and the processes are resampled too.
+Two identical models timed one after the other differ by 7 %; in interleaved blocks by 1 %. One process's own interval
+is narrower than the difference between processes, so several are run and the processes are resampled too.
 """
 
 import json
@@ -21,6 +21,7 @@ from foldpress.benchmark.evidence import LatencySamples
 from foldpress.benchmark.intervals import quantile_samples, quantile_upper, ratio_interval
 from foldpress.data import Dataset
 from foldpress.errors import FoldpressError, RequestError
+from foldpress.graph import input_specs, load_graph
 from foldpress.progress import track
 from foldpress.runtime import check_provider
 
@@ -46,19 +47,25 @@ def measure(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> 
 
     Raises:
         ProviderError: the provider is absent, or cannot run a graph.
-        RequestError: fewer samples than the batch size.
+        RequestError: fewer samples than the batch size, or a graph that is fixed to another one.
         FoldpressError: a worker process died or took too long.
     """
     check_provider(plan.provider)
     if len(dataset) < plan.batch:
         raise RequestError(f"batch {plan.batch} needs as many samples; there are {len(dataset)}")
+    for name, path in graphs.items():
+        fixed = {spec.shape[0] for spec in input_specs(load_graph(path))} - {None, plan.batch}
+        if fixed:
+            raise RequestError(
+                f"{name} takes exactly {fixed} samples at once, not {plan.batch}", mend="another batch size"
+            )
     with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
         feeds = Path(folder) / "feeds.npz"
         wanted = min(_FEEDS, len(dataset) // plan.batch) * plan.batch
         np.savez(feeds, **dataset.batch(slice(0, wanted)))  # type: ignore[arg-type]  # names are free
         label = f"timing at batch {plan.batch} on {plan.provider}"
         steps = [*([name] for name in graphs), *[list(graphs)] * plan.processes]
-        answers = []
+        answers: list[dict[str, Any]] = []
         for seed, names in enumerate(track(steps, label, len(steps))):
             timed = plan.seconds / plan.processes if len(answers) >= len(graphs) else 0.0
             chosen = {name: str(Path(graphs[name]).resolve()) for name in names}
@@ -131,11 +138,13 @@ def _row(one: LatencySamples, reference: LatencySamples, confidence: float) -> d
     row: dict[str, Any] = {"provider": one.provider, "batch": one.batch, "threads": one.threads, "graph": one.graph,
                            "n": len(every)}  # fmt: skip
     for key, quantile in _QUANTILES.items():
-        needed = quantile_samples(quantile) if quantile > 0.5 else 1  # noqa: PLR2004  # a median needs no tail
+        needed = quantile_samples(quantile) if quantile > 0.5 else 1  # a median needs no tail
         row[key] = float(np.quantile(every, quantile)) if len(every) >= needed else None
         if row[key] is None:
             row[f"{key}_why"] = f"needs {needed} runs; there are {len(every)}"
     row["p90_upper_ms"] = quantile_upper(every, _QUANTILES["p90_ms"], confidence)
+    if row["p90_upper_ms"] is None:
+        row["p90_upper_ms_why"] = f"{len(every)} runs are too few for a bound"
     row |= {"speedup": 1.0, "speedup_low": None, "speedup_high": None}
     if one is reference:
         row["speedup_low_why"] = row["speedup_high_why"] = "the reference itself"
@@ -143,12 +152,9 @@ def _row(one: LatencySamples, reference: LatencySamples, confidence: float) -> d
         row["speedup"], row["speedup_low"], row["speedup_high"] = ratio_interval(
             _log_ratios(reference, one), confidence
         )
-    return row | {
-        "placement": one.placement,
-        "peak_rss_mb": one.peak_rss_mb,
-        "load_ms": one.load_ms,
-        "first_ms": one.first_ms,
-    }
+    figures = {"peak_rss_mb": one.peak_rss_mb, "load_ms": one.load_ms, "first_ms": one.first_ms}
+    unknown = {f"{name}_why": "this system does not tell" for name, figure in figures.items() if figure is None}
+    return row | {"placement": one.placement} | figures | unknown
 
 
 def _log_ratios(reference: LatencySamples, one: LatencySamples) -> list[NDArray[np.float64]]:

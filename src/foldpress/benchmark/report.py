@@ -11,8 +11,9 @@ from foldpress.benchmark.evidence import SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
 from foldpress.benchmark.latency import latency_rows
 from foldpress.cost import graph_cost
+from foldpress.errors import RequestError
 from foldpress.files import sha256
-from foldpress.graph import load_graph
+from foldpress.graph import external_files, load_graph
 
 
 def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: float) -> dict[str, Any]:
@@ -24,8 +25,10 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
         confidence: of every bound and interval.
 
     Raises:
-        RequestError: a limit is unknown, negative or no number, or there is none.
+        RequestError: a limit is unknown, negative or no number, or there is none; or the confidence is no such share.
     """
+    if not 0.5 <= confidence < 1:
+        raise RequestError(f"a confidence of {confidence} is not in [0.5, 1)", mend="0.95 is usual")
     facts = evidence.facts
     has_labels = bool(facts["has_labels"])
     test = test_block(evidence.test, has_labels, confidence) if evidence.test is not None else None
@@ -42,7 +45,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
     checks = judge(limits, figures)
     accuracy: dict[str, Any] = {"metric": facts["metric"], "test": test, "folds": folds}
     accuracy |= {f"{name}_why": "not measured" for name in ("test", "folds") if accuracy[name] is None}
-    return _finite(
+    document: dict[str, Any] = _finite(
         {
             "schema": SCHEMA,
             "verdict": verdict_of(checks),
@@ -57,12 +60,15 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "environment": facts["environment"],
         }
     )
+    return document
 
 
 def _finite(document: Any) -> Any:
     """Figures that are no numbers become null: JSON has no NaN and no infinity."""
     if isinstance(document, dict):
-        return {key: _finite(value) for key, value in document.items()}
+        odd = [key for key, value in document.items() if isinstance(value, float) and not math.isfinite(value)]
+        reasons = {f"{key}_why": "not a finite number" for key in odd}
+        return {**reasons, **{key: _finite(value) for key, value in document.items()}}
     if isinstance(document, list | tuple):
         return [_finite(value) for value in document]
     return None if isinstance(document, float) and not math.isfinite(document) else document
@@ -70,9 +76,9 @@ def _finite(document: Any) -> Any:
 
 def describe_graph(path: Path) -> dict[str, Any]:
     """The entry of one graph in report.json: bytes (external weights included), parameters, MACs, sparsity, digest."""
-    cost = graph_cost(load_graph(path))
-    sidecar = path.with_name(f"{path.name}.data")
-    size = path.stat().st_size + (sidecar.stat().st_size if sidecar.is_file() else 0)
+    graph = load_graph(path)
+    cost = graph_cost(graph)
+    size = path.stat().st_size + sum(file.stat().st_size for file in external_files(graph))
     entry: dict[str, Any] = {"bytes": size, "parameters": cost.parameters, "macs": cost.macs, "sparsity": cost.sparsity}
     if cost.macs is None:
         entry["macs_why"] = cost.macs_why

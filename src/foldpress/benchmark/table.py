@@ -18,7 +18,7 @@ class GraphRow:
     """One graph of a report: sizes in bytes, p50 in milliseconds, sparsity and accuracy as shares.
 
     `speedup` is baseline latency / this graph's latency. Latency comes from the report's first provider, batch size and
-    thread count; accuracy from the test split, which only the baseline and the artifact are scored on.
+    thread count; accuracy from the test split.
     """
 
     name: str
@@ -41,7 +41,7 @@ def summary_rows(report: Mapping[str, Any]) -> list[GraphRow]:
             name=name,
             **{key: facts.get(key) for key in ("bytes", "parameters", "macs", "sparsity")},
             **{key: timed.get(name, {}).get(key) for key in ("p50_ms", "speedup", "speedup_low", "speedup_high")},
-            accuracy=scores.get(name),
+            accuracy=scores.get(name, facts.get("score")),
         )
         for name, facts in (report.get("graphs") or {}).items()
     ]

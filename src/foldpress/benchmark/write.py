@@ -1,4 +1,4 @@
-"""The reports that a run leaves: report.json for machines, Markdown for a pull request, HTML for people, JUnit for CI."""
+"""The reports that a run leaves: JSON for machines, Markdown for a pull request, HTML for people, JUnit for CI."""
 
 from pathlib import Path
 from typing import Any

@@ -124,7 +124,8 @@ def _rounded(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return weight
     length = weight[0].numel() if weight.ndim > 1 else 1
     signs = torch.randint(0, 2, weight.shape, generator=generator).to(weight.dtype) * 2 - 1
-    return weight * (1 + _unit_roundoff(np.dtype(str(weight.dtype)[6:])) * length**0.5 * signs)
+    rounded: torch.Tensor = weight * (1 + _unit_roundoff(np.dtype(str(weight.dtype)[6:])) * length**0.5 * signs)
+    return rounded
 
 
 def _nudged(feed: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -1,0 +1,1 @@
+"""Passes over ONNX graphs, and the mergeable statistics that they learn from."""

@@ -42,6 +42,7 @@ class CleanUp:
     change: Callable[[ir.Model], ir.Model]
 
     def __call__(self, model: ir.Model) -> PassResult:
+        """Apply it; operators that come and go are logged."""
         before = Counter(node.op_type for node in model.graph)
         model = self.change(model)
         after = Counter(node.op_type for node in model.graph)
@@ -79,4 +80,5 @@ def _fold_constants(model: ir.Model) -> ir.Model:
 
 
 def _fuse(model: ir.Model) -> ir.Model:
-    return rewrite(model, pattern_rewrite_rules=_FUSIONS)
+    fused: ir.Model = rewrite(model, pattern_rewrite_rules=_FUSIONS)
+    return fused

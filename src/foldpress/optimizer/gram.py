@@ -87,7 +87,8 @@ def rows(slot: Slot, activation: Array, position: Indices) -> NDArray[np.float32
     count = int(np.prod(sizes))
     drawn = [_draw(count, int(seed)) for seed in position]
     places = np.unravel_index(np.stack(drawn), sizes)
-    return windows[(np.arange(len(activation))[:, None], *places)].reshape(len(activation), -1, features(slot))
+    drawn_rows: NDArray[np.float32] = windows[(np.arange(len(activation))[:, None], *places)]
+    return drawn_rows.reshape(len(activation), -1, features(slot))
 
 
 def _draw(count: int, seed: int) -> Indices:

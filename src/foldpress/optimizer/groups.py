@@ -115,7 +115,8 @@ def _step(
     if kind == "Conv" and axis == 1 and span == 1 and node.inputs[0] in where:
         return _convolution(model, group, node)
     if kind in ("Gemm", "MatMul") and node.inputs[0] in where and node.inputs[1] not in where:
-        return _matrix(model, group, node, axis, span)
+        _matrix(model, group, node, axis, span)
+        return None
     if kind in ("Flatten", "Reshape") and axis == 1 and node.inputs[0] in where:
         return _flatten(model, group, node, span)
     if kind in ("ReduceMean", "ReduceMax", "ReduceSum"):

@@ -61,23 +61,44 @@ def removal_order(consumers: list[Consumer], channels: int, chunk: int, least: i
 
     Greedy, with the exact error of each removal given all earlier ones.
     """
-    inverses = [np.linalg.inv(one.hessian) for one in consumers]
-    weights = [one.weight.copy() for one in consumers]
+    eliminations = [_Elimination(one, channels) for one in consumers]
     left, error = np.arange(channels), 0.0
     order = []
     while len(left) - chunk >= least:
         removed = []
         for _ in range(chunk):
-            costs = sum(_costs(one, inverse, weight, left, channels) for one, inverse, weight in
-                        zip(consumers, inverses, weights, strict=True))  # fmt: skip
+            costs = np.sum([elimination.costs(left) for elimination in eliminations], axis=0)
             best = int(np.argmin(costs))
-            error += float(np.asarray(costs)[best])
-            for position, one in enumerate(consumers):
-                _remove(inverses[position], weights[position], one.columns(left[best : best + 1], channels)[0])
+            error += float(costs[best])
+            for elimination in eliminations:
+                elimination.remove(left[best : best + 1])
             removed.append(left[best])
             left = np.delete(left, best)
         order.append((np.array(removed), error))
     return order
+
+
+class _Elimination:
+    """A least-squares problem that loses features one channel after another: H⁻¹ and the refitted W of what is left."""
+
+    def __init__(self, problem: Consumer, channels: int) -> None:
+        self._problem, self._channels = problem, channels
+        self._inverse: Matrix = np.linalg.inv(problem.hessian).astype(np.float64)
+        self._weight = problem.weight.copy()
+
+    def costs(self, left: Indices) -> Matrix:
+        """Relative error of removing each channel that is left, [len(left)]."""
+        columns = self._problem.columns(left, self._channels)
+        blocks = self._inverse[columns[:, :, None], columns[:, None, :]]
+        parts = self._weight[columns]
+        return np.asarray(np.einsum("cfm,cfm->c", parts, np.linalg.solve(blocks, parts)) / self._problem.energy)
+
+    def remove(self, channel: Indices) -> None:
+        """Eliminate the features of one channel from H⁻¹ and W."""
+        columns = self._problem.columns(channel, self._channels)[0]
+        factor = np.linalg.solve(self._inverse[np.ix_(columns, columns)], self._inverse[columns]).T
+        self._weight -= factor @ self._weight[columns]
+        self._inverse -= factor @ self._inverse[columns]
 
 
 def refit(model: ir.Model, one: Consumer, group: ChannelGroup, keep: Indices) -> None:
@@ -94,21 +115,6 @@ def refit(model: ir.Model, one: Consumer, group: ChannelGroup, keep: Indices) ->
     set_initializer(model, str(one.slot.value.name), _from_matrix(one.slot, matrix[:inputs], stored))
     if len(matrix) > inputs:
         _set_bias(model, one.slot.node, matrix[inputs].astype(stored.dtype))
-
-
-def _costs(one: Consumer, inverse: Matrix, weight: Matrix, left: Indices, channels: int) -> Matrix:
-    """Relative error of removing each channel that is left, [len(left)]."""
-    columns = one.columns(left, channels)
-    blocks = inverse[columns[:, :, None], columns[:, None, :]]
-    parts = weight[columns]
-    return np.asarray(np.einsum("cfm,cfm->c", parts, np.linalg.solve(blocks, parts)) / one.energy)
-
-
-def _remove(inverse: Matrix, weight: Matrix, columns: Indices) -> None:
-    """Eliminate features from H⁻¹ and W, in place."""
-    factor = np.linalg.solve(inverse[np.ix_(columns, columns)], inverse[columns]).T
-    weight -= factor @ weight[columns]
-    inverse -= factor @ inverse[columns]
 
 
 def _takes_bias(node: ir.Node) -> bool:

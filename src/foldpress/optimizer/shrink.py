@@ -2,7 +2,6 @@
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from foldpress.data import Indices
 from foldpress.graph import initializer, set_initializer
@@ -41,7 +40,7 @@ def forget_shapes(model: ir.Model) -> None:
 def _reshape(model: ir.Model, node: ir.Node, entry: int, ratio: float) -> None:
     shape = initializer(model, node.inputs[1])
     assert shape is not None  # noqa: S101  # only reshapes with a stored shape are in a group
-    changed: NDArray[np.int64] = shape.copy()
+    changed = shape.copy()
     changed[entry] = round(float(shape[entry]) * ratio)
     # The old shape may be shared with a reshape that stays.
     name = f"{node.name}_shape"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from foldpress.errors import PassError, RequestError
 from foldpress.graph import initializer

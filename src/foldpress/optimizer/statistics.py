@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
-from foldpress.errors import PassError
+from foldpress.errors import GraphError
 from foldpress.graph import copy_graph, serialize
 from foldpress.progress import track
 from foldpress.runtime import open_session, run
@@ -50,7 +50,7 @@ class RangeStatistics:
         """The ranges over every fold but one: calibration for judging that fold.
 
         Raises:
-            PassError: no other fold holds a sample, or a tensor overflowed.
+            GraphError: a tensor overflows on calibration samples.
         """
         others = [k for k in range(self.minimum.shape[1]) if k != fold]
         return self._merged(repeat, others)
@@ -63,8 +63,9 @@ class RangeStatistics:
         low, high = self.minimum[repeat, folds].min(0), self.maximum[repeat, folds].max(0)
         wrong = [name for name, a, b in zip(self.tensors, low, high, strict=True) if not np.isfinite([a, b]).all()]
         if wrong:
-            raise PassError(
-                f"no finite range for {', '.join(wrong[:3])}: no calibration sample reached it, or it overflows float32"
+            raise GraphError(
+                f"no finite range for {', '.join(wrong[:3])}: it overflows float32, or holds NaN, on calibration samples",
+                mend="look for exploding activations, or weights that are no numbers",
             )
         return Ranges(self.tensors, low, high)
 
@@ -126,7 +127,7 @@ def _augmented(model: ir.Model, names: tuple[str, ...], *, one_by_one: bool) -> 
             reduced = _reduce(model, operator, values[name], one_by_one)
             if one_by_one:  # a whole tensor belongs to the one sample
                 reduced = _add(model, ir.node("Reshape", [reduced, one_row]))
-            reduced.dtype, reduced.shape = values[name].dtype, ir.Shape([None])
+            reduced.type, reduced.shape = values[name].type, ir.Shape([None])
             reduced.name = f"foldpress_{operator}_{name}"
             model.graph.outputs.append(reduced)
     return model

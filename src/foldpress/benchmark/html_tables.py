@@ -1,0 +1,141 @@
+"""The tables of the HTML report: what stands in each cell, and why a figure is missing where one is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from foldpress.benchmark.drops import Drop
+from foldpress.benchmark.table import (
+    DASH,
+    GraphRow,
+    block,
+    count,
+    kilobytes,
+    metric_of,
+    milliseconds,
+    percent,
+    score,
+    summary_rows,
+    times,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, a smaller line under it, and the number of the note that explains it."""
+
+    text: str
+    under: str = ""
+    note: int | None = None
+
+
+@dataclass
+class Table:
+    """A table of the page. `strong` names the rows that stand out; notes are numbered from 1."""
+
+    titles: list[str]
+    rows: list[list[Cell]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    strong: set[str] = field(default_factory=set)
+
+    def cell(self, facts: Mapping[str, Any], key: str, form: Callable[[Any], str], under: str = "") -> Cell:
+        """A figure; a null one is a dash, with a note where `<key>_why` gives the reason; an absent one is blank."""
+        if key not in facts:
+            return Cell("")
+        if facts[key] is not None:
+            return Cell(form(facts[key]), under)
+        return self.dash(facts.get(f"{key}_why"))
+
+    def dash(self, why: object) -> Cell:
+        """A dash, with the reason as a note."""
+        if not why:
+            return Cell(DASH)
+        if str(why) not in self.notes:
+            self.notes.append(str(why))
+        return Cell(DASH, note=self.notes.index(str(why)) + 1)
+
+
+def graph_table(report: Mapping[str, Any]) -> Table:
+    """Baseline to artifact, one row a graph: sizes, speed, score on the test split."""
+    rows = summary_rows(report)
+    table = Table(["graph", "size", "parameters", "MACs", "sparsity", "p50", "speedup", f"{metric_of(report)} (test)"])
+    table.rows = [_graph_row(table, report, row, rows[0]) for row in rows]
+    table.strong = {str(report.get("artifact"))}
+    return table
+
+
+def _graph_row(table: Table, report: Mapping[str, Any], row: GraphRow, baseline: GraphRow) -> list[Cell]:
+    metric, ships = metric_of(report), row.name == report.get("artifact")
+    facts = {**block(report, "graphs", row.name), **vars(row), "p50_ms_why": report.get("latency_why")}
+    sizes = [("bytes", kilobytes), ("parameters", count), ("macs", count)]
+    unscored = None if ships or row is baseline else "only the baseline and the artifact are scored"
+    return [
+        Cell(row.name, "ships" if ships else ""),
+        *(table.cell(facts, key, form, _share(facts[key], getattr(baseline, key))) for key, form in sizes),
+        table.cell(facts, "sparsity", percent),
+        table.cell(facts, "p50_ms", milliseconds),
+        table.cell(facts, "speedup", times, _between(row.speedup_low, row.speedup_high)),
+        table.cell({**facts, "accuracy_why": unscored}, "accuracy", lambda value: score(value, metric)),
+    ]
+
+
+def accuracy_table(report: Mapping[str, Any], drops: list[Drop]) -> Table:
+    """The test split, then all folds and each of them; `drops` holds the interval of each fold."""
+    accuracy = block(report, "accuracy")
+    table = Table(["data", "n", "baseline", "artifact", "drop", "drop at most", "flips", "flips at most"])
+    for key, label in (("test", "test split"), ("folds", "all folds")):
+        measured = block(report, "accuracy", key)
+        if not measured:
+            why = accuracy.get(f"{key}_why") or report.get("accuracy_why") or "not measured"
+            table.rows.append([Cell(label), *([table.dash(why)] * (len(table.titles) - 1))])
+            continue
+        table.strong.add(label)
+        table.rows.append(_accuracy_row(table, label, measured, metric_of(report)))
+        bounds = {"drop_upper": None, "drop_upper_why": "too few samples for an interval"}
+        for entry, one in zip(measured.get("each") or [], drops if key == "folds" else [], strict=False):
+            known = bounds if one.high is None else {"drop_upper": one.high}
+            table.rows.append(_accuracy_row(table, one.label, {**entry, **known}, metric_of(report)))
+    return table
+
+
+def _accuracy_row(table: Table, label: str, measured: Mapping[str, Any], metric: str) -> list[Cell]:
+    scores = [table.cell(measured, key, lambda value: score(value, metric)) for key in ("baseline", "artifact", "drop")]
+    exact = measured.get("clopper_pearson_upper")
+    under = "" if exact is None else f"Clopper–Pearson {score(exact, metric)}"
+    bound = table.cell(measured, "drop_upper", lambda value: score(value, metric), under)
+    flips = [table.cell(measured, "flips", percent), table.cell(measured, "flips_upper", percent)]
+    return [Cell(label), table.cell(measured, "n", count), *scores, bound, *flips]
+
+
+def latency_table(report: Mapping[str, Any]) -> Table:
+    """One row a graph and setting: quantiles, speedup, load time, memory, and which provider ran how much."""
+    table = Table(["graph", "where", "runs", "p50", "p90", "p99", "speedup", "load", "peak memory", "placement"])
+    table.rows = [_latency_row(table, entry) for entry in report.get("latency") or []]
+    table.strong = {str(report.get("artifact"))}
+    return table
+
+
+def _latency_row(table: Table, entry: Mapping[str, Any]) -> list[Cell]:
+    placement = [f"{_short(name)} {share:.0%}" for name, share in (entry.get("placement") or {}).items()]
+    return [
+        Cell(entry["graph"]),
+        Cell(_short(entry["provider"]), f"batch {entry['batch']}, threads {entry['threads']}"),
+        table.cell(entry, "n", count),
+        *(table.cell(entry, key, milliseconds) for key in ("p50_ms", "p90_ms", "p99_ms")),
+        table.cell(entry, "speedup", times, _between(entry.get("speedup_low"), entry.get("speedup_high"))),
+        table.cell(entry, "load_ms", milliseconds),
+        table.cell(entry, "peak_rss_mb", lambda size: f"{size:,.1f} MB"),
+        Cell(", ".join(placement) or DASH),
+    ]
+
+
+def _share(value: float | None, whole: float | None) -> str:
+    return f"{value / whole:.0%}".replace("%", " %") if value and whole and value != whole else ""
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return f"{low:.2f}–{high:.2f}" if low and high else ""
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider")

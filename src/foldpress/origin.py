@@ -1,0 +1,73 @@
+"""Where the float32 graph comes from: an .onnx file, taken as it is, or a PyTorch model, which is exported.
+
+An origin is opened, and tried on one sample, before anything is written: what is wrong with model, weights or data is found
+while an earlier run's results are still whole.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldpress.data import Array, Dataset, check_finite, fit_inputs
+from foldpress.errors import RequestError
+from foldpress.graph import input_specs, load_graph, save_graph, serialize
+from foldpress.runtime import open_session, run
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model that runs on the data.
+
+    `dataset` goes by the names of the graph's inputs, `outputs` are those of its first sample, and `export` writes the
+    float32 graph to a path and gives what parity with PyTorch found, or None where there is no PyTorch.
+    """
+
+    dataset: Dataset
+    outputs: list[Array]
+    export: Callable[[Path], dict[str, Any] | None]
+
+
+def open_origin(source: str, weights: str | None, folder: Path, dataset: Dataset) -> Origin:
+    """Open `module:callable` or an .onnx file, and try it on the first sample. Only a PyTorch model needs torch.
+
+    Raises:
+        RequestError: source, weights or data are wrong, or the model raises.
+    """
+    for name, array in dataset.inputs.items():
+        check_finite(name, array)
+    if source.endswith(".onnx"):
+        if weights is not None:
+            raise RequestError(
+                "weights go with module:callable; an .onnx file holds its own",
+                mend="leave --weights or [model] weights out",
+            )
+        return _from_graph(folder / Path(source).expanduser(), dataset)
+    return _from_module(source, weights, folder, dataset)
+
+
+def _from_graph(path: Path, dataset: Dataset) -> Origin:
+    graph = load_graph(path)
+    dataset = fit_inputs(dataset, input_specs(graph))
+    outputs = run(open_session(serialize(graph)), dataset.batch(slice(0, 1)))
+    return Origin(dataset, outputs, lambda target: save_graph(graph, target))
+
+
+def _from_module(source: str, weights: str | None, folder: Path, dataset: Dataset) -> Origin:
+    from foldpress.exporter.export import export_model
+    from foldpress.exporter.parity import torch_outputs
+    from foldpress.exporter.source import build_model, check_float_type, fit_names
+
+    model = build_model(source, weights, folder)
+    dataset = fit_names(model, dataset)
+    check_float_type(model, dataset)
+    outputs = torch_outputs(model, dataset.select(np.arange(1)))
+
+    def export(target: Path) -> dict[str, Any]:
+        exported = export_model(model, dataset)
+        save_graph(exported.graph, target)
+        return exported.parity.as_json()
+
+    return Origin(dataset, outputs, export)

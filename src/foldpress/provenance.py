@@ -1,0 +1,42 @@
+"""What a run was made from: digests of model and data, and a key that changes with anything a stage depends on."""
+
+import hashlib
+import json
+from typing import Any
+
+import foldpress
+from foldpress.data import Dataset
+from foldpress.files import sha256
+from foldpress.machine import environment
+from foldpress.recipe import Recipe
+
+
+def digests(recipe: Recipe, dataset: Dataset, train: Dataset | None) -> dict[str, str]:
+    """Digests of the model (code beside the recipe, weights or graph) and of every sample."""
+    code = sorted(recipe.folder.glob("*.py"))
+    weights = [recipe.folder / name for name in (recipe.model.weights, recipe.model.source) if name]
+    model = hashlib.sha256()
+    for path in [*code, *weights]:
+        if path.is_file():
+            model.update(sha256(path).encode())
+    found = {"model": model.hexdigest(), "data": dataset.fingerprint()}
+    return found | ({"train": train.fingerprint()} if train is not None else {})
+
+
+def stage_key(recipe: Recipe, found: dict[str, str]) -> str:
+    """Changes with anything that a stage's product depends on; the gate's limits are not among it."""
+    asked = recipe.model_dump(mode="json", exclude={"gate"})
+    versions = environment()["versions"]
+    return hashlib.sha256(json.dumps([asked, found, versions], sort_keys=True).encode()).hexdigest()
+
+
+def manifest_facts(recipe: Recipe, found: dict[str, str], report: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest says beside the files."""
+    return {
+        "schema": report["schema"],
+        "foldpress": foldpress.__version__,
+        "verdict": report["verdict"],
+        "digests": found,
+        "seeds": {"folds": recipe.folds.seed},
+        "environment": report["environment"],
+    }

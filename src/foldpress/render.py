@@ -1,0 +1,90 @@
+"""What a command's result looks like in a terminal: the same documents that `--json` prints, for a person."""
+
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from foldpress.benchmark.table import headline, kilobytes, milliseconds, percent, score, summary_rows, times_between
+from foldpress.console import checks_table, plain_table, verdict_line
+
+
+def show_run(document: dict[str, Any]) -> list[Any]:
+    """A run's outcome: every graph, every check, the verdict."""
+    metric = document["accuracy"]["metric"]
+    header = ["graph", "bytes", "parameters", "MACs", "zeros", "p50", "speedup", metric]
+    rows = [
+        [row.name, kilobytes(row.bytes), _count(row.parameters), _count(row.macs), percent(row.sparsity),
+         milliseconds(row.p50_ms), times_between(row.speedup, row.speedup_low, row.speedup_high),
+         score(row.accuracy, metric)]
+        for row in summary_rows(document)
+    ]  # fmt: skip
+    detail = headline(document).removeprefix(document["verdict"]).lstrip(" :–—.")
+    checks, verdict = checks_table(document["checks"]), verdict_line(document["verdict"], detail)
+    return [plain_table(header, rows), "", checks, "", verdict]
+
+
+def show_stage(result: Any) -> list[str]:
+    """What a stage did and declined, and the file that it left."""
+    lines = [f"{entry['pass']}: {entry['subject']} {entry['action']}: {entry['detail']}" for entry in result.log]
+    total = f"{result.output}: {result.bytes:,} bytes, {result.parameters:,} parameters, {_count(result.macs)} MACs"
+    return [*map(escape, lines), escape(f"{total}, in {result.seconds:.1f} s")]
+
+
+def show_validation(found: dict[str, Any]) -> list[Any]:
+    """Both graphs' scores, every check, the verdict."""
+    test = found["accuracy"]["test"]
+    metric = found["accuracy"]["metric"]
+    summary = f"{metric} {test['baseline']:.4g} → {test['artifact']:.4g} on {test['n']} samples"
+    return [verdict_line(found["verdict"], summary), checks_table(found["checks"])]
+
+
+def show_latency(rows: list[dict[str, Any]]) -> Table:
+    """Quantiles and speedups, one row a graph and setting."""
+    header = ["graph", "provider", "batch", "p50", "p90", "p99", "speedup", "load", "peak MB", "runs"]
+    return plain_table(header, [_latency_row(row) for row in rows])
+
+
+def _latency_row(row: dict[str, Any]) -> list[str]:
+    return [
+        row["graph"],
+        row["provider"],
+        str(row["batch"]),
+        *(milliseconds(row[key]) for key in ("p50_ms", "p90_ms", "p99_ms")),
+        times_between(row["speedup"], row["speedup_low"], row["speedup_high"]),
+        milliseconds(row["load_ms"]),
+        f"{row['peak_rss_mb']:.0f}" if row["peak_rss_mb"] is not None else "–",
+        str(row["n"]),
+    ]
+
+
+def show_graph(found: dict[str, Any]) -> list[Any]:
+    """The layers of a graph, and what it costs in all."""
+    header = ["layer", "operator", "weight", "parameters", "MACs", "bytes", "zeros", "precision"]
+    rows = [
+        [x["name"], x["operator"], "×".join(map(str, x["weight_shape"])), f"{x['parameters']:,}", _count(x["macs"]),
+         f"{x['bytes']:,}", f"{x['sparsity']:.1%}", x["precision"]]
+        for x in found["layers"]
+    ]  # fmt: skip
+    total = f"{found['bytes']:,} bytes, {found['parameters']:,} parameters, {_count(found['macs'])} MACs a sample, "
+    operators = ", ".join(f"{count} {name}" for name, count in found["operators"].items())
+    return [plain_table(header, rows), f"{total}{found['sparsity']:.1%} zeros", f"operators: {operators}"]
+
+
+def show_machine(found: dict[str, Any]) -> list[str]:
+    """What this machine can do, one line a fact."""
+    speeds = ", ".join(f"{name} {ratio}×" for name, ratio in found["matmul_speed_over_float32"].items())
+    rows = [
+        ["processor", f"{found['processor']}, {found['cores']} cores, {found['memory_gb']} GB"],
+        ["instruction sets", ", ".join(found["instruction_sets"]) or "none for int8"],
+        ["target", f"{found['target']['name']}: {found['target']['why']}"],
+        ["product over float32", f"{speeds} (activation × weight, one thread)"],
+        ["providers", ", ".join(found["providers"])],
+        ["versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())],
+        *(["missing", f"{one['package']}, for {one['needed_for']}: {one['get_it']}"] for one in found["missing"]),
+    ]
+    return [f"[bold]{name:<22}[/]{escape(text)}" for name, text in rows]
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"

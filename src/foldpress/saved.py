@@ -1,0 +1,61 @@
+"""Finished runs: judging their saved evidence again, and drawing their reports again. Nothing is run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foldpress.benchmark.evidence import changed_files, load_evidence
+from foldpress.benchmark.gate import Check, verdict_of
+from foldpress.benchmark.report import build_report
+from foldpress.benchmark.write import write_reports
+from foldpress.errors import RequestError
+from foldpress.rundir import read_manifest, write_manifest
+
+
+def gate(
+    folder: Path | str, *, limits: Mapping[str, float] | None = None, confidence: float | None = None
+) -> dict[str, Any]:
+    """Judge saved evidence again, running and writing nothing: {"verdict", "checks"}.
+
+    Limits that are not given are those of the run. An unfinished run, or files that were changed after it, never pass.
+
+    Raises:
+        RequestError: there is no run, or a limit is wrong.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return _blocked("run", "the run did not finish: it has no manifest.json")
+    if changed := changed_files(folder, manifest):
+        return _blocked("evidence", "; ".join(changed[:3]))
+    evidence = load_evidence(folder / "evidence")
+    facts = evidence.facts
+    report = build_report(evidence, {**facts["limits"], **(limits or {})}, confidence or facts["confidence"])
+    return {"verdict": report["verdict"], "checks": report["checks"]}
+
+
+def report(folder: Path | str) -> dict[str, Any]:
+    """Draw the reports of a finished run again from its evidence; gives report.json.
+
+    Raises:
+        RequestError: there is no finished run, or its evidence was changed.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise RequestError(f"the run in {folder} did not finish", mend="foldpress run RECIPE -o DIR --resume")
+    drawn = {"report.json", "report.html", "report.md", "junit.xml"}
+    if changed := [one for one in changed_files(folder, manifest) if one.split()[0] not in drawn]:
+        raise RequestError(
+            f"the evidence in {folder} was changed: {'; '.join(changed[:3])}", mend="run the recipe again"
+        )
+    evidence = load_evidence(folder / "evidence")
+    document = build_report(evidence, evidence.facts["limits"], evidence.facts["confidence"])
+    write_reports(folder, document, evidence)
+    write_manifest(folder, {key: value for key, value in manifest.items() if key != "files"})
+    return document
+
+
+def _blocked(name: str, why: str) -> dict[str, Any]:
+    check = Check(name, "INCONCLUSIVE", None, None, 0.0, None, why)
+    return {"verdict": verdict_of([check]), "checks": [check.__dict__]}
