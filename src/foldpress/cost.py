@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnxscript.optimizer import fold_constants
 
-from foldpress.graph import initializer
+from foldpress.graph import copy_graph, initializer
 
 _SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2)}  # positions that hold scales and zero points
 _NOT_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
@@ -67,7 +68,25 @@ def graph_cost(model: ir.Model) -> GraphCost:
 
 def sample_shapes(model: ir.Model) -> Shapes:
     """The shape of every tensor for one sample, as far as shape inference finds it."""
-    proto = ir.to_proto(model)
+    shapes = _inferred(ir.to_proto(model))
+    if any(None in shapes.get(str(node.outputs[0].name), (None,)) for node in model.graph):
+        # A graph that computes its own shapes: with one sample they are constants, and can be folded.
+        shapes = _inferred(ir.to_proto(_folded_for_one(model))) | {k: v for k, v in shapes.items() if None not in v}
+    return shapes
+
+
+def _folded_for_one(model: ir.Model) -> ir.Model:
+    model = copy_graph(model)
+    for value in model.graph.inputs:
+        if value.shape is not None and len(value.shape):
+            value.shape = ir.Shape([1, *value.shape[1:]])
+    for value in (*model.graph.outputs, *(output for node in model.graph for output in node.outputs)):
+        value.shape = None
+    fold_constants(model, onnx_shape_inference=True)
+    return model
+
+
+def _inferred(proto: onnx.ModelProto) -> Shapes:
     del proto.graph.value_info[:]
     initializers = {tensor.name for tensor in proto.graph.initializer}
     for value in proto.graph.input:
@@ -109,19 +128,22 @@ def _layer(model: ir.Model, node: ir.Node, shapes: Shapes) -> LayerCost:
         operator=node.op_type,
         weight_shape=tuple(first.shape.numpy()) if first is not None and first.shape is not None else (),
         parameters=sum(sizes),
-        macs=_macs(node, sizes, shapes),
+        macs=_macs(node, shapes),
         bytes=sum(value.const_value.nbytes for value in matrices if value.const_value is not None),
         sparsity=sum(_zeros(model, value) for value in matrices) / sum(sizes) if sum(sizes) else 0.0,
         precision=first.dtype.name.lower() if first is not None and first.dtype is not None else "computed",
     )
 
 
-def _macs(node: ir.Node, sizes: list[int], shapes: Shapes) -> int | None:
+def _macs(node: ir.Node, shapes: Shapes) -> int | None:
     names = [value.name if value is not None else "" for value in node.inputs]
     output = shapes.get(str(node.outputs[0].name))
     first, second = shapes.get(str(names[0])), shapes.get(str(names[1]))
     if node.op_type in ("LSTM", "GRU", "RNN"):  # every step multiplies every weight once
-        return None if first is None or None in first else _product(first[:2]) * sum(sizes)
+        third = shapes.get(str(names[2]))
+        if first is None or second is None or third is None or None in (*first[:2], *second, *third):
+            return None
+        return _product(first[:2]) * (_product(second) + _product(third))
     if output is None or None in output or first is None or second is None or None in first or None in second:
         return None
     if node.op_type == "Conv":

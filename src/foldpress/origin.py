@@ -36,8 +36,6 @@ def open_origin(source: str, weights: str | None, folder: Path, dataset: Dataset
     Raises:
         RequestError: source, weights or data are wrong, or the model raises.
     """
-    for name, array in dataset.inputs.items():
-        check_finite(name, array)
     if source.endswith(".onnx"):
         if weights is not None:
             raise RequestError(
@@ -60,6 +58,8 @@ def _from_module(source: str, weights: str | None, folder: Path, dataset: Datase
     from foldpress.exporter.parity import torch_outputs
     from foldpress.exporter.source import build_model, check_float_type, fit_names
 
+    for name, array in dataset.inputs.items():
+        check_finite(name, array)
     model = build_model(source, weights, folder)
     dataset = fit_names(model, dataset)
     check_float_type(model, dataset)

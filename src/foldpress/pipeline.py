@@ -84,10 +84,11 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         exported = here.stage("export", [EXPORTED], lambda: {"parity": origin.export(here / EXPORTED)})
         baseline = load_graph(here / EXPORTED)
         fit_inputs(folds.development, input_specs(baseline))
-        predictions = _predict(baseline, folds.development, "scoring the baseline")
+        predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
         check_baseline(folds.development, predictions)
 
         press = _Pressing(recipe, baseline, folds)
+        here.stage("statistics", [], press.collect)
         pressed = here.stage("press", [PRUNED, QUANTIZED], lambda: press.ship(here))
         here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
         tested = here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, recipe, folds, task))
@@ -133,6 +134,11 @@ class _Pressing:
             target=_target(recipe),
         )
 
+    def collect(self) -> dict[str, Any]:
+        """The one pass over the calibration samples."""
+        self.press.collect()
+        return {}
+
     def ship(self, here: RunDir) -> dict[str, Any]:
         """Write the graphs calibrated on all folds."""
         pressed = self.press.ship()
@@ -156,7 +162,7 @@ def _judge_folds(here: RunDir, press: _Pressing, folds: Folds, task: Task, predi
     for repeat, fold, graph in track(press.rounds(), "judging held-out folds", count):
         rows = folds.held_out(repeat, fold)
         held_out = folds.development.select(rows)
-        outputs = _predict(graph, held_out, f"fold {fold}")
+        outputs = _predict(graph, held_out, f"fold {fold}", press.recipe)
         tables.append(pair(task, held_out, [p[rows] for p in predictions], outputs, repeat=repeat, fold=fold))
     save_table(concatenate(tables), here / "evidence/folds.npz")
     return {}
@@ -168,7 +174,7 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
     The graphs on the way are scored too: nothing is chosen by it, and the report shows where accuracy went.
     """
     test = folds.test.open(sha256(here / _artifact(recipe)))
-    outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}") for name in _graphs(recipe)}
+    outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}", recipe) for name in _graphs(recipe)}
     save_table(pair(task, test, outputs[EXPORTED], outputs[_artifact(recipe)]), here / "evidence/test.npz")
     return {"scores": {name: float(task.score(test.y, found).mean()) for name, found in outputs.items()}}
 
@@ -185,8 +191,10 @@ def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
     return {}
 
 
-def _predict(graph: ir.Model, dataset: Dataset, label: str) -> list[Array]:
-    return predict(open_session(serialize(graph)), dataset, batch_size(graph), label)
+def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe) -> list[Array]:
+    """A graph's outputs on the first provider that the recipe names: what ships there is judged there."""
+    session = open_session(serialize(graph), provider=recipe.benchmark.providers[0])
+    return predict(session, dataset, batch_size(graph), label)
 
 
 def _prune(table: PruneTable | None) -> Prune | None:
@@ -219,7 +227,7 @@ def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], f
         "confidence": recipe.gate.confidence,
         "graphs": {name: describe_graph(here / name) | {"score": scores[name]} for name in _graphs(recipe)},
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
-        "command": f"foldpress run {shlex.quote(str(recipe.folder / 'recipe.toml'))}",
+        "command": f"foldpress run {shlex.quote(str(recipe.path))}",
         "digests": found,
         "timing": here.timing,
         "environment": environment(),

@@ -156,15 +156,23 @@ class Recipe(_Table):
     data: DataTable
     folds: FoldsTable = FoldsTable()
     prune: PruneTable | None = None
-    quantize: QuantizeTable | None = QuantizeTable()
+    quantize: Annotated[QuantizeTable | None, BeforeValidator(lambda given: None if given is False else given)] = (
+        QuantizeTable()
+    )
     benchmark: BenchmarkTable = BenchmarkTable()
     gate: GateTable
     _folder: Path = PrivateAttr(default=Path())
+    _name: str = PrivateAttr(default="recipe.toml")
 
     @property
     def folder(self) -> Path:
         """Where the recipe stands: its paths and modules are found there."""
         return self._folder
+
+    @property
+    def path(self) -> Path:
+        """The recipe's own file."""
+        return self._folder / self._name
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -185,10 +193,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} is not TOML: {error}") from error
     for override in overrides:
         _override(document, override)
-    return make_recipe(document, path.parent)
+    return make_recipe(document, path.parent, path.name)
 
 
-def make_recipe(document: dict[str, Any], folder: Path) -> Recipe:
+def make_recipe(document: dict[str, Any], folder: Path, name: str = "recipe.toml") -> Recipe:
     """Check a recipe given as nested dictionaries; its paths are relative to `folder`.
 
     Raises:
@@ -199,7 +207,7 @@ def make_recipe(document: dict[str, Any], folder: Path) -> Recipe:
     except ValidationError as error:
         raise RecipeError("the recipe is wrong:\n" + "\n".join(f"  {_told(one)}" for one in error.errors())) from error
     recipe.gate.required()
-    recipe._folder = folder.resolve()  # the one private attribute, set once, right here
+    recipe._folder, recipe._name = folder.resolve(), name  # where it stands is not part of what it says
     return recipe
 
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from foldpress.benchmark.accuracy import pair
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
 from foldpress.benchmark.report import build_report, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
 from foldpress.cost import graph_cost
-from foldpress.data import Dataset, fit_inputs
-from foldpress.errors import DataError, RequestError
+from foldpress.data import fit_inputs
+from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
 from foldpress.machine import environment
@@ -24,8 +26,6 @@ from foldpress.optimizer.targets import Target, choose_target
 from foldpress.origin import open_origin
 from foldpress.runtime import CPU, open_session, predict
 from foldpress.sources import read_data
-
-_ONE_FOLD = 2  # statistics are kept by fold; a single command needs no held-out one, and two halves are the least
 
 
 @dataclass(frozen=True)
@@ -208,22 +208,14 @@ def _press(
     model = load_graph(Path(graph))
     dataset = fit_inputs(read_data(data, Path()), input_specs(model))
     cleaned = apply(clean_up(), model)
-    halves = _halves(dataset)
-    rows = calibration_rows(halves, -(-samples // _ONE_FOLD), seed)
-    press = Press(cleaned.model, dataset.select(rows), halves[:, rows], prune=asked, target=target)
+    one_fold = np.zeros((1, len(dataset)), np.intp)  # nothing is judged here, so nothing is held out
+    rows = calibration_rows(one_fold, samples, seed)
+    press = Press(cleaned.model, dataset.select(rows), one_fold[:, rows], prune=asked, target=target)
     pressed = press.ship()
     made = pressed.quantized or pressed.pruned
     assert made is not None  # noqa: S101  # one of the two was asked for
     save_graph(made, output)
     return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *pressed.log)])
-
-
-def _halves(dataset: Dataset) -> Any:
-    import numpy as np
-
-    if len(dataset) < _ONE_FOLD:
-        raise DataError(f"{len(dataset)} samples are too few to calibrate on")
-    return (np.arange(len(dataset)) % _ONE_FOLD)[None]
 
 
 def _result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:

@@ -59,8 +59,10 @@ def test_a_name_that_only_looks_like_a_prefix_stays(tmp_path: Path) -> None:
             super().__init__()
             self.model = torch.nn.Linear(2, 2)
 
-    torch.save(Outer().state_dict(), tmp_path / "w.pt")
-    load_weights(Outer(), tmp_path / "w.pt")
+    trained, fresh = Outer(), Outer()
+    torch.save(trained.state_dict(), tmp_path / "w.pt")
+    load_weights(fresh, tmp_path / "w.pt")
+    assert torch.equal(fresh.model.weight, trained.model.weight)
 
 
 def test_what_does_not_fit_is_named_and_shortened(tmp_path: Path) -> None:

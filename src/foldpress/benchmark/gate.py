@@ -170,15 +170,26 @@ def _below(
         return Check(
             name, "INCONCLUSIVE", *_known(value, bound), limit, n, f"{what}: not known ({reason or 'not measured'})"
         )
-    shown = f"{what} is {value:.4g}"
+    shown = f"{what} is {_figure(value)}"
     if value > limit:
-        return Check(name, "FAIL", value, bound, limit, n, f"{shown}, over the limit {limit:g}")
+        return Check(name, "FAIL", value, bound, limit, n, f"{shown}, over the limit {_figure(limit)}")
     if bound > limit:
         return Check(
-            name, "INCONCLUSIVE", value, bound, limit, n, f"{shown}, but may be {bound:.4g}; the limit is {limit:g}"
+            name,
+            "INCONCLUSIVE",
+            value,
+            bound,
+            limit,
+            n,
+            f"{shown}, but may be {_figure(bound)}; the limit is {_figure(limit)}",
         )
-    most = "" if bound == value else f", at most {bound:.4g}"
-    return Check(name, "PASS", value, bound, limit, n, f"{shown}{most}; the limit is {limit:g}")
+    most = "" if bound == value else f", at most {_figure(bound)}"
+    return Check(name, "PASS", value, bound, limit, n, f"{shown}{most}; the limit is {_figure(limit)}")
+
+
+def _figure(number: float) -> str:
+    """Bytes to the byte, everything else to four digits."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 def _finite(*numbers: float | None) -> bool:

@@ -117,8 +117,8 @@ def _collected(name: str, plan: LatencyPlan, probe: dict[str, Any], together: li
 def _work(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     request, answer = folder / "spec.json", folder / "result.json"
     request.write_text(json.dumps(spec), encoding="utf-8")
-    command = [sys.executable, "-m", "foldpress.benchmark.worker", str(request), str(answer)]
-    environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-P", "-m", "foldpress.benchmark.worker", str(request), str(answer)]
+    environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=environment, check=False

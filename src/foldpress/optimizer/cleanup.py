@@ -33,6 +33,9 @@ _FUSIONS = [
     fuse_pad_into_conv_rule,
 ]
 
+# Weights that an exporter slices and joins again (LSTM gates) are constants too, however large; a bound on memory.
+_FOLDED_ELEMENTS = 2**26
+
 
 @dataclass(frozen=True)
 class CleanUp:
@@ -75,7 +78,7 @@ def _by(library_pass: ir.passes.PassBase) -> Callable[[ir.Model], ir.Model]:
 
 
 def _fold_constants(model: ir.Model) -> ir.Model:
-    fold_constants(model)
+    fold_constants(model, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS)
     return model
 
 

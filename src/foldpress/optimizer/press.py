@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
 from foldpress.optimizer.gram import GramStatistics, collect_grams
-from foldpress.optimizer.passes import LogEntry, Pass, apply
+from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
 from foldpress.optimizer.structured import PruneStructured, layers_to_observe
@@ -78,6 +78,13 @@ class Press:
         self._prune, self._target = prune, target
         self._shared: RangeStatistics | None = None
 
+    def collect(self) -> None:
+        """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""
+        if self._prune is not None and self._prune.learns:
+            _ = self._grams
+        elif self._target is not None:
+            self._shared_ranges(self._pruned(None, 0).model)
+
     def ship(self) -> Pressed:
         """The graphs that learned from all folds."""
         return self._press(None, 0)
@@ -87,17 +94,16 @@ class Press:
         return self._press(fold, repeat)
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
-        log: tuple[LogEntry, ...] = ()
-        model, pruned, quantized = self._model, None, None
-        if self._prune is not None:
-            result = apply([self._prune.make(self._grams_for(fold, repeat))], model)
-            model = pruned = result.model
-            log += result.log
-        if self._target is not None:
-            result = apply([StaticInt8(self._ranges_for(model, fold, repeat), self._target)], model)
-            quantized = result.model
-            log += result.log
-        return Pressed(pruned, quantized, log)
+        pruned = self._pruned(fold, repeat)
+        if self._target is None:
+            return Pressed(pruned.model if self._prune else None, None, pruned.log)
+        quantized = apply([StaticInt8(self._ranges_for(pruned.model, fold, repeat), self._target)], pruned.model)
+        return Pressed(pruned.model if self._prune else None, quantized.model, pruned.log + quantized.log)
+
+    def _pruned(self, fold: int | None, repeat: int) -> PassResult:
+        if self._prune is None:
+            return PassResult(self._model)
+        return apply([self._prune.make(self._grams_for(fold, repeat))], self._model)
 
     def _grams_for(self, fold: int | None, repeat: int) -> dict[str, NDArray[np.float64]]:
         if self._prune is None or not self._prune.learns:
@@ -105,14 +111,18 @@ class Press:
         return self._grams.all() if fold is None else self._grams.without(fold, repeat)
 
     def _ranges_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges:
-        if self._prune is not None and self._prune.learns:
-            seen = (
-                np.flatnonzero(self._numbers[repeat] != fold) if fold is not None else np.arange(len(self._calibration))
-            )
-            return _ranges(model, self._calibration.select(seen), np.zeros((1, len(seen)), np.intp)).all()
+        if self._prune is not None and self._prune.learns:  # a network of this round's own
+            chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
+            seen = self._calibration.select(np.flatnonzero(chosen))
+            return _ranges(model, seen, np.zeros((1, len(seen)), np.intp)).all()
+        shared = self._shared_ranges(model)
+        return shared.all() if fold is None else shared.without(fold, repeat)
+
+    def _shared_ranges(self, model: ir.Model) -> RangeStatistics:
+        """Ranges by fold of the one network that all rounds quantize."""
         if self._shared is None:
             self._shared = _ranges(model, self._calibration, self._numbers)
-        return self._shared.all() if fold is None else self._shared.without(fold, repeat)
+        return self._shared
 
     @cached_property
     def _grams(self) -> GramStatistics:

@@ -67,7 +67,7 @@ class FuseTransformer:
         return PassResult(result, (LogEntry(self.name, "graph", "done", detail),))
 
     def _run(self, source: Path, fused: Path) -> None:
-        command = [sys.executable, "-m", _MODULES[self.tool], "--input", str(source), "--output", str(fused)]
+        command = [sys.executable, "-P", "-m", _MODULES[self.tool], "--input", str(source), "--output", str(fused)]
         command += ["--model_type", "bert", "--num_heads", str(self.heads), "--hidden_size", str(self.width)]
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
         done = subprocess.run(
