@@ -96,6 +96,7 @@ def prune(
     method: Annotated[str, typer.Option(help="structured, unstructured or 2:4.")] = "structured",
     macs: Annotated[float | None, typer.Option(help="Share of the multiply-accumulates to leave.")] = None,
     parameters: Annotated[float | None, typer.Option(help="Share of the parameters to leave.")] = None,
+    size: Annotated[float | None, typer.Option("--bytes", help="Share of the weights' bytes to leave.")] = None,
     sparsity: Annotated[float | None, typer.Option(help="Share of zeros (unstructured).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Largest magnitude that becomes zero (unstructured).")] = None,
     samples: Samples = 512, seed: Seed = 0,
@@ -103,7 +104,8 @@ def prune(
 ) -> None:  # fmt: skip
     """Remove channels, repaired by least squares on the data; or single weights."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "sparsity": sparsity, "threshold": threshold}
+        budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "bytes": size, "sparsity": sparsity,
+                                  "threshold": threshold}  # fmt: skip
         result = foldpress.prune(graph, output, data=data, method=method, samples=samples, seed=seed, **budget)  # type: ignore[arg-type]
         out.show(result.as_json(), *show_stage(result))
 

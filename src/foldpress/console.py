@@ -115,7 +115,7 @@ def plain_table(header: list[str], rows: list[list[str]]) -> Table:
     """A table whose first column is text and whose others are figures."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(header):
-        table.add_column(name, justify="right" if position else "left", overflow="fold")
+        table.add_column(name, justify="right" if position else "left", overflow="fold", no_wrap=not position)
     for row in rows:
         table.add_row(*row)
     return table

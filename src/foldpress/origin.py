@@ -71,3 +71,21 @@ def _from_module(source: str, weights: str | None, folder: Path, dataset: Datase
         return exported.parity.as_json()
 
     return Origin(dataset, outputs, export)
+
+
+def parity_log(parity: dict[str, Any] | None) -> list[dict[str, str]]:
+    """What parity with PyTorch found, as log entries; none where the graph came as it is."""
+    if parity is None:
+        return []
+    batches = " and ".join(map(str, parity["batches"]))
+    return [
+        {
+            "pass": "export",
+            "subject": one["output"],
+            "action": "done",
+            "detail": f"deviates from PyTorch by at most {one['largest']:.3g}, {one['mean']:.3g} on average, over "
+            f"{parity['samples']} samples at batch {batches}; float rounding explains {one['tolerance']:.3g}; "
+            f"predictions that differ: {', '.join(map(str, parity['differing'])) or 'none'}",
+        }
+        for one in parity["outputs"]
+    ]

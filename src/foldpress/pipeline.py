@@ -27,7 +27,7 @@ from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.targets import Target, choose_target
-from foldpress.origin import open_origin
+from foldpress.origin import open_origin, parity_log
 from foldpress.progress import track
 from foldpress.provenance import digests, manifest_facts, stage_key
 from foldpress.recipe import PruneTable, Recipe, load_recipe
@@ -95,7 +95,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
 
         facts = _facts(recipe, task, here, tested["scores"], found)
-        facts["log"], facts["parity"] = pressed["log"], exported["parity"]
+        facts["parity"] = exported["parity"]
+        facts["log"] = parity_log(exported["parity"]) + pressed["log"]
         save_facts(facts, here / "evidence")
         document = build_report(load_evidence(here / "evidence"), recipe.gate.limits(), recipe.gate.confidence)
         write_reports(here.folder, document, load_evidence(here / "evidence"))

@@ -30,6 +30,8 @@ def _quantity(units: dict[str, Any], kind: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+_BUDGETS = {"structured": ("macs", "parameters", "bytes"), "unstructured": ("sparsity", "threshold"), "2:4": ()}
+
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]  # strict: `true` is no limit of 1
 Bytes = Annotated[Limit, _quantity(_BYTES, "size")]
@@ -84,17 +86,15 @@ class PruneTable(_Table):
     method: Literal["structured", "unstructured", "2:4"] = "structured"
     macs: Share | None = None
     parameters: Share | None = None
+    bytes: Share | None = None
     sparsity: Share | None = None
     threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> "PruneTable":
-        allowed = {"structured": ("macs", "parameters"), "unstructured": ("sparsity", "threshold"), "2:4": ()}[
-            self.method
-        ]
-        given = [name for name in ("macs", "parameters", "sparsity", "threshold") if getattr(self, name) is not None]
-        wrong = [name for name in given if name not in allowed]
-        if wrong or len(given) != min(1, len(allowed)):
+        allowed = _BUDGETS[self.method]
+        given = [name for names in _BUDGETS.values() for name in names if getattr(self, name) is not None]
+        if not set(given) <= set(allowed) or len(given) != min(1, len(allowed)):
             wants = f"exactly one of {', '.join(allowed)}" if allowed else "no budget: it always leaves half"
             raise ValueError(f"method = {self.method!r} takes {wants}; given: {', '.join(given) or 'none'}")
         return self

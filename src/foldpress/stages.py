@@ -23,7 +23,7 @@ from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.targets import Target, choose_target
-from foldpress.origin import open_origin
+from foldpress.origin import open_origin, parity_log
 from foldpress.runtime import CPU, open_session, predict
 from foldpress.sources import read_data
 
@@ -64,7 +64,7 @@ def export(
     output = _output(output)
     origin = open_origin(source, weights, folder, read_data(data, folder))
     parity = origin.export(output)
-    return _result(output, start, _parity_log(parity) if parity is not None else [])
+    return _result(output, start, parity_log(parity))
 
 
 def prune(
@@ -75,6 +75,7 @@ def prune(
     method: Literal["structured", "unstructured", "2:4"] = "structured",
     macs: float | None = None,
     parameters: float | None = None,
+    bytes: float | None = None,  # noqa: A002  # the recipe's own word
     sparsity: float | None = None,
     threshold: float | None = None,
     samples: int = 512,
@@ -87,7 +88,9 @@ def prune(
     """
     from foldpress.recipe import make_prune_table
 
-    table = make_prune_table(method=method, macs=macs, parameters=parameters, sparsity=sparsity, threshold=threshold)
+    table = make_prune_table(
+        method=method, macs=macs, parameters=parameters, bytes=bytes, sparsity=sparsity, threshold=threshold
+    )
     asked = Prune(table.method, **table.model_dump(exclude={"method"}))
     return _press(graph, output, data, samples, seed, asked, None)
 
@@ -178,20 +181,6 @@ def inspect(graph: Path | str) -> dict[str, Any]:
     cost = graph_cost(load_graph(path))
     layers = [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
     return describe_graph(path) | {"operators": cost.operators, "layers": layers}
-
-
-def _parity_log(parity: dict[str, Any]) -> list[dict[str, str]]:
-    batches = " and ".join(map(str, parity["batches"]))
-    return [
-        {
-            "pass": "export",
-            "subject": one["output"],
-            "action": "done",
-            "detail": f"largest deviation from PyTorch {one['largest']:.3g} over {parity['samples']} samples at batch "
-            f"{batches}; float rounding explains {one['tolerance']:.3g}; {len(parity['differing'])} predictions differ",
-        }
-        for one in parity["outputs"]
-    ]
 
 
 def _press(

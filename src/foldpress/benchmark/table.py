@@ -79,6 +79,11 @@ def count(value: float | None) -> str:
     return DASH if _absent(value) else f"{value:,.0f}"
 
 
+def millions(value: float | None) -> str:
+    """A count in millions to three digits: 6.92 M."""
+    return DASH if value is None or _absent(value) else f"{_three_digits(value / 1e6)} M"
+
+
 def kilobytes(size: float | None) -> str:
     """Bytes in kB of 1000 bytes: 352.1 kB."""
     return DASH if size is None or _absent(size) else f"{size / _KILO:,.1f} kB"

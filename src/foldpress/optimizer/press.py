@@ -18,7 +18,7 @@ from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
-from foldpress.optimizer.structured import PruneStructured, layers_to_observe
+from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 
@@ -30,6 +30,7 @@ class Prune:
     method: Literal["structured", "unstructured", "2:4"]
     macs: float | None = None
     parameters: float | None = None
+    bytes: float | None = None
     sparsity: float | None = None
     threshold: float | None = None
 
@@ -44,11 +45,11 @@ class Prune:
             return PruneTwoFour()
         if self.method == "unstructured":
             return PruneThreshold(self.sparsity, self.threshold)
-        if self.macs is not None:
-            return PruneStructured("macs", self.macs, grams)
-        if self.parameters is not None:
-            return PruneStructured("parameters", self.parameters, grams)
-        raise RequestError("structured pruning needs a budget", available="macs, parameters")
+        budgets: dict[Budget, float | None] = {"macs": self.macs, "parameters": self.parameters, "bytes": self.bytes}
+        for kind, share in budgets.items():
+            if share is not None:
+                return PruneStructured(kind, share, grams)
+        raise RequestError("structured pruning needs a budget", available=", ".join(budgets))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,8 @@ from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.repair import Consumer, consumer, refit, removal_order
 from foldpress.optimizer.shrink import forget_shapes, shrink
 
+Budget = Literal["macs", "parameters", "bytes"]  # bytes of stored weights, before quantization
+
 # Integer kernels step at multiples of 4 channels: removing fewer saves nothing.
 _CHUNK = 4
 
@@ -45,7 +47,7 @@ class _Plan:
 class _Ledger:
     """What every layer costs when some of its inputs and outputs are gone."""
 
-    def __init__(self, model: ir.Model, kind: Literal["macs", "parameters"]) -> None:
+    def __init__(self, model: ir.Model, kind: Budget) -> None:
         layers = graph_cost(model).layers
         unknown = [layer.name for layer in layers if getattr(layer, kind) is None]
         if unknown:
@@ -65,7 +67,7 @@ class _Ledger:
 
 @dataclass(frozen=True)
 class PruneStructured:
-    """Remove channels until `budget` of the MACs or parameters is left.
+    """Remove channels until a share `budget` of the MACs, parameters or bytes is left.
 
     Args:
         kind: what the budget counts.
@@ -76,7 +78,7 @@ class PruneStructured:
         RequestError: the budget cannot be met; says the smallest that can.
     """
 
-    kind: Literal["macs", "parameters"]
+    kind: Budget
     budget: float
     grams: Mapping[str, NDArray[np.float64]]
     name: str = "prune-structured"
