@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
+from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
@@ -98,7 +99,8 @@ class Press:
         pruned = self._pruned(fold, repeat)
         if self._target is None:
             return Pressed(pruned.model if self._prune else None, None, pruned.log)
-        quantized = apply([StaticInt8(self._ranges_for(pruned.model, fold, repeat), self._target)], pruned.model)
+        static_int8 = StaticInt8(self._ranges_for(pruned.model, fold, repeat), self._target)
+        quantized = apply([static_int8, FloatOutputs()], pruned.model)
         return Pressed(pruned.model if self._prune else None, quantized.model, pruned.log + quantized.log)
 
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
