@@ -464,3 +464,19 @@ def _process(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60, env={**os.environ}
     )
+
+
+def test_dynamic_int8_by_recipe_and_command(
+    classifier: Classifier, recipe: WriteRecipe, invoke: Invoke, tmp_path: Path
+) -> None:
+    """Catches a precision that the command line or the recipe does not pass on."""
+    out = tmp_path / "dynamic.onnx"
+    done = invoke("quantize", classifier.net, "-o", out, "--data", classifier.data, "--precision", "dynamic", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "dynamic-int8" in {entry["pass"] for entry in json.loads(done.stdout)["log"]}
+    assert (
+        invoke("quantize", classifier.net, "-o", out, "--data", classifier.data, "--precision", "int3").exit_code == 2
+    )
+    ran = invoke("run", recipe(), "-o", tmp_path / "out", "--set", "quantize.precision=dynamic", "--json")
+    assert ran.exit_code == 0, ran.stderr
+    assert "MatMulInteger" in {node.op_type for node in onnx.load(tmp_path / "out" / "quantized.onnx").graph.node}

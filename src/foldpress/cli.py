@@ -23,6 +23,7 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log everything; 
 Data = Annotated[str, typer.Option("--data", "-d", help="An .npz, a folder of .npy, or module:callable.")]
 Out = Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.")]
 Samples = Annotated[int, typer.Option(min=2, help="Calibration samples.")]
+KeepMetadata = Annotated[bool, typer.Option("--keep-metadata", help="Leave names, shapes and notes in the file.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the draw of calibration samples.")]
 Confidence = Annotated[float | None, typer.Option(min=0.5, max=0.9999, help="Of every bound.")]
 MaxDrop = Annotated[float | None, typer.Option(help="Largest drop, on the upper confidence bound.")]
@@ -100,13 +101,15 @@ def prune(
     sparsity: Annotated[float | None, typer.Option(help="Share of zeros (unstructured).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Largest magnitude that becomes zero (unstructured).")] = None,
     samples: Samples = 512, seed: Seed = 0,
+    keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Remove channels, repaired by least squares on the data; or single weights."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "bytes": size, "sparsity": sparsity,
                                   "threshold": threshold}  # fmt: skip
-        result = foldpress.prune(graph, output, data=data, method=method, samples=samples, seed=seed, **budget)  # type: ignore[arg-type]
+        result = foldpress.prune(graph, output, data=data, method=method, samples=samples, seed=seed,  # type: ignore[arg-type]
+                                 keep_metadata=keep_metadata, **budget)  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 
 
@@ -115,12 +118,18 @@ def quantize(
     graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
     output: Out, data: Data,
     target: Annotated[str, typer.Option(help="auto, x86-vnni, x86, arm, tensorrt or qnn.")] = "auto",
+    precision: Annotated[str, typer.Option(help="static, or dynamic for recurrent and attention layers.")] = "static",
+    calibration: Annotated[str, typer.Option(help="auto, minmax, percentile, entropy or mse.")] = "auto",
     samples: Samples = 512, seed: Seed = 0,
+    keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Static int8, calibrated on real samples."""
+    """Int8, static or dynamic; static int8 is calibrated on real samples."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        result = foldpress.quantize(graph, output, data=data, target=target, samples=samples, seed=seed)
+        result = foldpress.quantize(
+            graph, output, data=data, target=target, precision=precision, calibration=calibration, samples=samples,
+            seed=seed, keep_metadata=keep_metadata,
+        )  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 
 

@@ -15,9 +15,35 @@ from onnxscript.optimizer import fold_constants
 
 from foldpress.graph import copy_graph, initializer
 
-_SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2)}  # positions that hold scales and zero points
+# Positions of inputs that hold scales and zero points, by operator.
+_SCALES = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "MatMulInteger": (2, 3),
+    "ConvInteger": (2, 3),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "QGemm": (1, 2, 4, 5, 7, 8),
+    "DynamicQuantizeLSTM": (8, 9, 10, 11),
+}
+_PAIR = ("QuantizeLinear", "DequantizeLinear")
 _NOT_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
-_MATRIX_OPERATORS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"}
+# Operators that multiply matrices: what they compute, and where their second operand stands.
+MATRIX_OPERATORS = {
+    "Conv": ("Conv", 1),
+    "ConvInteger": ("Conv", 1),
+    "QLinearConv": ("Conv", 3),
+    "ConvTranspose": ("ConvTranspose", 1),
+    "Gemm": ("Gemm", 1),
+    "QGemm": ("Gemm", 3),
+    "MatMul": ("MatMul", 1),
+    "MatMulInteger": ("MatMul", 1),
+    "QLinearMatMul": ("MatMul", 3),
+    "LSTM": ("recurrent", 1),
+    "GRU": ("recurrent", 1),
+    "RNN": ("recurrent", 1),
+    "DynamicQuantizeLSTM": ("recurrent", 1),
+}
 
 Shapes = dict[str, tuple[int | None, ...]]
 
@@ -51,7 +77,7 @@ class GraphCost:
 def graph_cost(model: ir.Model) -> GraphCost:
     """Count parameters, MACs, zeros and operators."""
     shapes = sample_shapes(model)
-    layers = tuple(_layer(model, node, shapes) for node in model.graph if node.op_type in _MATRIX_OPERATORS)
+    layers = tuple(_layer(model, node, shapes) for node in model.graph if node.op_type in MATRIX_OPERATORS)
     unknown = [layer.name for layer in layers if layer.macs is None]
     weights = _weights(model)
     total = sum(int(np.prod(value.shape.numpy() if value.shape else ())) for value in weights)
@@ -106,7 +132,7 @@ def stored_weight(model: ir.Model, value: ir.Value | None) -> ir.Value | None:
     """The stored tensor that a node's weight comes from, looking through Q/DQ; None where it is computed."""
     while value is not None and value.name not in model.graph.initializers:
         producer = value.producer()
-        if producer is None or producer.op_type not in _SCALES:
+        if producer is None or producer.op_type not in _PAIR:
             return None
         value = producer.inputs[0]
     return value
@@ -117,9 +143,10 @@ def _dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
 
 
 def _layer(model: ir.Model, node: ir.Node, shapes: Shapes) -> LayerCost:
-    inputs = list(node.inputs)
+    kind, second = MATRIX_OPERATORS[node.op_type]
     # A MatMul may have its weight on either side; the recurrent operators have two.
-    stored = [found for value in inputs[:3] if value is not None and (found := stored_weight(model, value)) is not None]
+    operands = [node.inputs[0], *node.inputs[second : second + (2 if kind == "recurrent" else 1)]]
+    stored = [found for value in operands if value is not None and (found := stored_weight(model, value)) is not None]
     matrices = [value for value in stored if value.shape is not None and len(value.shape) > 1]
     sizes = [int(np.prod(value.shape.numpy())) for value in matrices if value.shape is not None]
     first = matrices[0] if matrices else None
@@ -128,31 +155,38 @@ def _layer(model: ir.Model, node: ir.Node, shapes: Shapes) -> LayerCost:
         operator=node.op_type,
         weight_shape=tuple(first.shape.numpy()) if first is not None and first.shape is not None else (),
         parameters=sum(sizes),
-        macs=_macs(node, shapes),
+        macs=_macs(node, kind, second, shapes),
         bytes=sum(value.const_value.nbytes for value in matrices if value.const_value is not None),
         sparsity=sum(_zeros(model, value) for value in matrices) / sum(sizes) if sum(sizes) else 0.0,
         precision=first.dtype.name.lower() if first is not None and first.dtype is not None else "computed",
     )
 
 
-def _macs(node: ir.Node, shapes: Shapes) -> int | None:
-    names = [value.name if value is not None else "" for value in node.inputs]
+def _macs(node: ir.Node, kind: str, position: int, shapes: Shapes) -> int | None:
     output = shapes.get(str(node.outputs[0].name))
-    first, second = shapes.get(str(names[0])), shapes.get(str(names[1]))
-    if node.op_type in ("LSTM", "GRU", "RNN"):  # every step multiplies every weight once
-        third = shapes.get(str(names[2]))
-        if first is None or second is None or third is None or None in (*first[:2], *second, *third):
+    first, second, third = (
+        shapes.get(str(value.name)) if (value := _input(node, index)) is not None else None
+        for index in (0, position, position + 1)
+    )
+    if first is None or second is None or None in second:
+        return None
+    if kind == "recurrent":  # every step multiplies every weight once
+        if third is None or None in (*first[:2], *third):
             return None
         return _product(first[:2]) * (_product(second) + _product(third))
-    if output is None or None in output or first is None or second is None or None in first or None in second:
+    if output is None or None in output or None in first:
         return None
-    if node.op_type == "Conv":
+    if kind == "Conv":
         return _product(output) * _product(second[1:])
-    if node.op_type == "ConvTranspose":
+    if kind == "ConvTranspose":
         return _product(first) * _product(second[1:])
-    if node.op_type == "Gemm":
+    if kind == "Gemm":
         return _product(output) * _product(first) // (output[0] or 1)
     return _product(output) * int(first[-1] or 0)
+
+
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None
 
 
 def _product(sizes: tuple[int | None, ...]) -> int:

@@ -24,6 +24,7 @@ from foldpress.folds import Folds, Scheme, make_folds
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph, serialize
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.targets import Target, choose_target
@@ -133,6 +134,8 @@ class _Pressing:
             folds.numbers[:, rows],
             prune=_prune(recipe.prune),
             target=_target(recipe),
+            ranges=table.calibration if table is not None else "auto",
+            precision=table.precision if table is not None else "static",
         )
 
     def collect(self) -> dict[str, Any]:
@@ -143,11 +146,15 @@ class _Pressing:
     def ship(self, here: RunDir) -> dict[str, Any]:
         """Write the graphs calibrated on all folds."""
         pressed = self.press.ship()
+        last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
+        log = [*self.cleaned.log, *pressed.log]
         for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
             (here / name).unlink(missing_ok=True)
             if graph is not None:
-                save_graph(graph, here / name)
-        return {"log": [entry.as_json() for entry in (*self.cleaned.log, *pressed.log)]}
+                written = apply(last, graph)
+                save_graph(written.model, here / name)
+                log += written.log
+        return {"log": [entry.as_json() for entry in log]}
 
     def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
         """Every repeat and fold, with the graph made without that fold."""

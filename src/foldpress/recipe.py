@@ -104,8 +104,10 @@ class QuantizeTable(_Table):
     """`[quantize]`: integer types by target, ranges from calibration samples."""
 
     target: Literal["auto", "x86-vnni", "x86", "arm", "tensorrt", "qnn"] = "auto"
-    calibration: Literal["auto", "minmax"] = "auto"
+    precision: Literal["static", "dynamic"] = "static"
+    calibration: Literal["auto", "minmax", "percentile", "entropy", "mse"] = "auto"
     samples: Count = 512
+    keep_metadata: bool = False
 
 
 class BenchmarkTable(_Table):

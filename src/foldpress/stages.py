@@ -1,12 +1,14 @@
 """Each stage as one function on files, of the same name as its command."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import pair
 from foldpress.benchmark.evidence import Evidence
@@ -14,15 +16,17 @@ from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synt
 from foldpress.benchmark.report import build_report, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
 from foldpress.cost import graph_cost
-from foldpress.data import fit_inputs
+from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows
-from foldpress.optimizer.targets import Target, choose_target
+from foldpress.optimizer.press import Press, Prune, calibration_rows, choose_precision
+from foldpress.optimizer.ranges import choose_method
+from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.runtime import CPU, open_session, predict
 from foldpress.sources import read_data
@@ -80,8 +84,11 @@ def prune(
     threshold: float | None = None,
     samples: int = 512,
     seed: int = 0,
+    keep_metadata: bool = False,
 ) -> StageResult:
     """Prune a graph to a budget, repaired on samples of `data`; targets are not needed.
+
+    The file is lean, unless `keep_metadata`: no shapes, notes and long names inside the graph.
 
     Raises:
         RequestError: graph or data are wrong, or the budget cannot be met.
@@ -92,18 +99,37 @@ def prune(
         method=method, macs=macs, parameters=parameters, bytes=bytes, sparsity=sparsity, threshold=threshold
     )
     asked = Prune(table.method, **table.model_dump(exclude={"method"}))
-    return _press(graph, output, data, samples, seed, asked, None)
+    press = partial(Press, prune=asked, target=None)
+    return _press(press, graph, output, data, samples, seed, keep_metadata)
 
 
 def quantize(
-    graph: Path | str, output: Path | str, *, data: str, target: str = "auto", samples: int = 512, seed: int = 0
+    graph: Path | str,
+    output: Path | str,
+    *,
+    data: str,
+    target: str = "auto",
+    precision: str = "static",
+    calibration: str = "auto",
+    samples: int = 512,
+    seed: int = 0,
+    keep_metadata: bool = False,
 ) -> StageResult:
-    """Static int8, calibrated on samples of `data`; targets are not needed.
+    """Int8: static, calibrated on samples of `data`, or dynamic, which only checks that they fit; targets are not needed.
+
+    The file is lean, unless `keep_metadata`: no shapes, notes and long names inside the graph.
 
     Raises:
         RequestError: graph or data are wrong, or the graph holds integers already.
     """
-    return _press(graph, output, data, samples, seed, None, choose_target(target))
+    press = partial(
+        Press,
+        prune=None,
+        target=choose_target(target),
+        ranges=choose_method(calibration),
+        precision=choose_precision(precision),
+    )
+    return _press(press, graph, output, data, samples, seed, keep_metadata)
 
 
 def validate(
@@ -184,13 +210,13 @@ def inspect(graph: Path | str) -> dict[str, Any]:
 
 
 def _press(
+    make: Callable[[ir.Model, Dataset, Indices], Press],
     graph: Path | str,
     output: Path | str,
     data: str,
     samples: int,
     seed: int,
-    asked: Prune | None,
-    target: Target | None,
+    keep_metadata: bool,
 ) -> StageResult:
     start = time.perf_counter()
     output = _output(output)
@@ -199,12 +225,12 @@ def _press(
     cleaned = apply(clean_up(), model)
     one_fold = np.zeros((1, len(dataset)), np.intp)  # nothing is judged here, so nothing is held out
     rows = calibration_rows(one_fold, samples, seed)
-    press = Press(cleaned.model, dataset.select(rows), one_fold[:, rows], prune=asked, target=target)
-    pressed = press.ship()
+    pressed = make(cleaned.model, dataset.select(rows), one_fold[:, rows]).ship()
     made = pressed.quantized or pressed.pruned
     assert made is not None  # noqa: S101  # one of the two was asked for
-    save_graph(made, output)
-    return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *pressed.log)])
+    written = apply(lean(keep_metadata=keep_metadata), made)
+    save_graph(written.model, output)
+    return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *pressed.log, *written.log)])
 
 
 def _result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:

@@ -33,7 +33,7 @@ def one_pass(graph: Path, images: Any, folds: int) -> None:
 
     model = apply(clean_up(), load_graph(graph)).model
     numbers = (np.arange(len(images)) % folds)[None]
-    press = Press(model, Dataset({"x": images}), numbers, prune=None, target=choose_target("x86-vnni"))
+    press = Press(model, Dataset({"x": images}), numbers, prune=None, target=choose_target("x86-vnni"), ranges="minmax")
     for fold in range(folds):
         press.without(fold)
 

@@ -23,7 +23,7 @@ class FloatOutputs:
             computed = _behind_pair(output)
             if computed is None:
                 continue
-            name, shape, pair = output.name, output.shape, [output.producer(), computed.uses()[0].node]
+            name, shape, pair = output.name, output.shape, [output.producer(), next(iter(computed.uses())).node]
             output.name = f"{name}_removed"
             model.graph.outputs[position] = computed
             computed.name, computed.type, computed.shape = name, output.type, shape

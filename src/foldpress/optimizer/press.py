@@ -14,14 +14,20 @@ from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
+from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
+from foldpress.optimizer.histogram import Histograms, HistogramStatistics, collect_histograms
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
+from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
 from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
+
+Precision = Literal["static", "dynamic"]
+_PRECISIONS: dict[str, Precision] = {"static": "static", "dynamic": "dynamic"}
 
 
 @dataclass(frozen=True)
@@ -71,21 +77,31 @@ class Press:
         numbers: their fold numbers, [repeats, N].
         prune: what to prune, or None.
         target: what to quantize for, or None.
+        ranges: how they are chosen.
+        precision: static int8 from those ranges, or dynamic int8, which needs none.
     """
 
     def __init__(
-        self, model: ir.Model, calibration: Dataset, numbers: Indices, *, prune: Prune | None, target: Target | None
+        self,
+        model: ir.Model,
+        calibration: Dataset,
+        numbers: Indices,
+        *,
+        prune: Prune | None,
+        target: Target | None,
+        ranges: Method = "auto",
+        precision: Precision = "static",
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
-        self._prune, self._target = prune, target
-        self._shared: RangeStatistics | None = None
+        self._prune, self._target, self._method, self._precision = prune, target, ranges, precision
+        self._shared: RangeStatistics | HistogramStatistics | None = None
 
     def collect(self) -> None:
         """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""
         if self._prune is not None and self._prune.learns:
             _ = self._grams
-        elif self._target is not None:
-            self._shared_ranges(self._pruned(None, 0).model)
+        elif self._target is not None and self._precision == "static":
+            self._shared_statistics(self._pruned(None, 0).model)
 
     def ship(self) -> Pressed:
         """The graphs that learned from all folds."""
@@ -99,9 +115,14 @@ class Press:
         pruned = self._pruned(fold, repeat)
         if self._target is None:
             return Pressed(pruned.model if self._prune else None, None, pruned.log)
-        static_int8 = StaticInt8(self._ranges_for(pruned.model, fold, repeat), self._target)
-        quantized = apply([static_int8, FloatOutputs()], pruned.model)
-        return Pressed(pruned.model if self._prune else None, quantized.model, pruned.log + quantized.log)
+        if self._precision == "dynamic":
+            dynamic = apply([DynamicInt8(self._target)], pruned.model)
+            return Pressed(pruned.model if self._prune else None, dynamic.model, pruned.log + dynamic.log)
+        outputs = frozenset(str(value.name) for value in pruned.model.graph.outputs)
+        statistics = self._statistics_for(pruned.model, fold, repeat)
+        ranges, chosen = choose_ranges(statistics, self._method, self._target, outputs)
+        quantized = apply([StaticInt8(ranges, self._target), FloatOutputs()], pruned.model)
+        return Pressed(pruned.model if self._prune else None, quantized.model, (*pruned.log, chosen, *quantized.log))
 
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
         if self._prune is None:
@@ -113,19 +134,26 @@ class Press:
             return {}
         return self._grams.all() if fold is None else self._grams.without(fold, repeat)
 
-    def _ranges_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges:
+    def _statistics_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges | Histograms:
         if self._prune is not None and self._prune.learns:  # a network of this round's own
             chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
             seen = self._calibration.select(np.flatnonzero(chosen))
-            return _ranges(model, seen, np.zeros((1, len(seen)), np.intp)).all()
-        shared = self._shared_ranges(model)
+            return self._collect(model, seen, np.zeros((1, len(seen)), np.intp)).all()
+        shared = self._shared_statistics(model)
         return shared.all() if fold is None else shared.without(fold, repeat)
 
-    def _shared_ranges(self, model: ir.Model) -> RangeStatistics:
-        """Ranges by fold of the one network that all rounds quantize."""
+    def _shared_statistics(self, model: ir.Model) -> RangeStatistics | HistogramStatistics:
+        """Statistics by fold of the one network that all rounds quantize."""
         if self._shared is None:
-            self._shared = _ranges(model, self._calibration, self._numbers)
+            self._shared = self._collect(model, self._calibration, self._numbers)
         return self._shared
+
+    def _collect(
+        self, model: ir.Model, calibration: Dataset, numbers: Indices
+    ) -> RangeStatistics | HistogramStatistics:
+        spread = self._target is not None and needs_histograms(self._method, self._target)
+        collect = collect_histograms if spread else collect_ranges
+        return collect(model, tensors_to_calibrate(model), calibration, numbers)
 
     @cached_property
     def _grams(self) -> GramStatistics:
@@ -136,6 +164,17 @@ class Press:
                 mend='leave [prune] out, or use method = "unstructured"',
             )
         return collect_grams(self._model, layers, self._calibration, self._numbers)
+
+
+def choose_precision(name: str) -> Precision:
+    """The precision of that name.
+
+    Raises:
+        RequestError: there is no such precision.
+    """
+    if name not in _PRECISIONS:
+        raise RequestError(f"there is no precision {name!r}", available=", ".join(_PRECISIONS))
+    return _PRECISIONS[name]
 
 
 def calibration_rows(numbers: Indices, samples: int, seed: int) -> Indices:
@@ -151,7 +190,3 @@ def calibration_rows(numbers: Indices, samples: int, seed: int) -> Indices:
     generator = np.random.default_rng(seed)
     chosen = [generator.permutation(np.flatnonzero(numbers[0] == fold))[:wanted] for fold in range(folds)]
     return np.sort(np.concatenate(chosen))
-
-
-def _ranges(model: ir.Model, calibration: Dataset, numbers: Indices) -> RangeStatistics:
-    return collect_ranges(model, tensors_to_calibrate(model), calibration, numbers)

@@ -27,6 +27,8 @@ _INTEGER_KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePo
 _PASS_THROUGH = ("Clip", "Concat", "Flatten", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze",
                  "Transpose", "Unsqueeze")  # fmt: skip
 QUANTIZED_OPERATORS = _INTEGER_KERNELS + _PASS_THROUGH
+_QUANTIZED_ALREADY = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "QLinearConv",
+                      "QLinearMatMul", "MatMulInteger", "ConvInteger", "QGemm", "QAttention"}  # fmt: skip
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -45,10 +47,7 @@ class StaticInt8:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Insert Q/DQ pairs; the log says what stayed float, and why."""
-        if any(
-            node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
-            for node in model.graph
-        ):
+        if is_quantized(model):
             raise RequestError("the graph is already quantized", mend="start from the float graph")
         missing = sorted(set(tensors_to_calibrate(model)) - set(self.ranges.tensors))
         if missing:
@@ -60,7 +59,7 @@ class StaticInt8:
         proto = ir.to_proto(model)
         # Says that shapes were inferred and the graph cleaned: without it the quantizer advises to.
         proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
-        with tempfile.TemporaryDirectory(prefix="foldpress.") as folder, _quiet():
+        with tempfile.TemporaryDirectory(prefix="foldpress.") as folder, quiet():
             cache, output = Path(folder) / "ranges.json", Path(folder) / "quantized.onnx"
             save_tensors_data(_tensors_data(self.ranges), cache)
             quantize_static(
@@ -84,6 +83,11 @@ class StaticInt8:
 
     def _type_entry(self) -> LogEntry:
         return LogEntry(self.name, "types", "done", f"target {self.target.name}: {self.target.why}")
+
+
+def is_quantized(model: ir.Model) -> bool:
+    """Whether a graph holds integer layers or Q/DQ pairs already."""
+    return any(node.op_type in _QUANTIZED_ALREADY for node in model.graph)
 
 
 def tensors_to_calibrate(model: ir.Model) -> list[str]:
@@ -126,7 +130,7 @@ def _fed_by_integers(node: ir.Node) -> bool:
     return all(producer is not None and producer.op_type == "DequantizeLinear" for producer in producers)
 
 
-class _quiet:  # noqa: N801
+class quiet:  # noqa: N801
     """Silence the quantizer's advice while it runs: it logs to the root logger."""
 
     def __enter__(self) -> None:

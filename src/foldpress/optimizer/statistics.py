@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from foldpress.data import Dataset, Indices
+from foldpress.data import Array, Dataset, Indices
 from foldpress.errors import GraphError
 from foldpress.graph import copy_graph, serialize
 from foldpress.progress import track
@@ -93,24 +93,29 @@ def collect_ranges(model: ir.Model, tensors: Sequence[str], dataset: Dataset, nu
 def _extremes(
     model: ir.Model, names: tuple[str, ...], dataset: Dataset
 ) -> Iterator[tuple[Indices, NDArray[np.float32], NDArray[np.float32]]]:
-    """Sample positions with their smallest and largest values, each [n, T].
-
-    Every batch has the same size, the last one filled up by repeating its first sample: kernels differ in their last
-    bits between batch sizes, and a sample's statistics must not depend on which others were collected with it.
-    """
-    size = _BATCH if _keeps_samples_apart(model, names) else 1
+    """Sample positions with their smallest and largest values, each [n, T]."""
+    size = _BATCH if keeps_samples_apart(model, names) else 1
     session = open_session(serialize(_augmented(model, names, one_by_one=size == 1)))
-    starts = range(0, len(dataset), size)
-    for start in track(starts, "calibrating", len(starts)):
-        position = np.arange(start, min(start + size, len(dataset)))
-        filled = np.concatenate([position, np.full(size - len(position), start)])
-        outputs = np.stack(run(session, dataset.batch(filled))[-2 * len(names) :])[:, : len(position)]
+    steps = -(-len(dataset) // size)
+    for position, feed in track(filled_batches(dataset, size), "calibrating", steps):
+        outputs = np.stack(run(session, feed)[-2 * len(names) :])[:, : len(position)]
         yield position, outputs[: len(names)].T, outputs[len(names) :].T
 
 
-def _keeps_samples_apart(model: ir.Model, names: tuple[str, ...]) -> bool:
+def filled_batches(dataset: Dataset, size: int) -> Iterator[tuple[Indices, dict[str, Array]]]:
+    """Sample positions, [n], with the inputs of a batch that is always of the same size.
+
+    The last one is filled up by repeating its first sample: kernels differ in their last bits between batch sizes, and
+    a sample's statistics must not depend on which others were collected with it.
+    """
+    for start in range(0, len(dataset), size):
+        position = np.arange(start, min(start + size, len(dataset)))
+        yield position, dataset.batch(np.concatenate([position, np.full(size - len(position), start)]))
+
+
+def keeps_samples_apart(model: ir.Model, names: tuple[str, ...]) -> bool:
     """Whether the first axis of every tensor is the graph's free sample axis, so that batches can be collected."""
-    shapes = {value.name: value.shape for value in _values(model)}
+    shapes = {name: value.shape for name, value in values_by_name(model).items()}
     axis = model.graph.inputs[0].shape
     if axis is None or isinstance(axis[0], int):
         return False
@@ -120,7 +125,7 @@ def _keeps_samples_apart(model: ir.Model, names: tuple[str, ...]) -> bool:
 def _augmented(model: ir.Model, names: tuple[str, ...], *, one_by_one: bool) -> ir.Model:
     """The graph with, after its own outputs, the minimum and then the maximum of every tensor, each [N]."""
     model = copy_graph(model)
-    values = {value.name: value for value in _values(model)}
+    values = values_by_name(model)
     one_row = _constant(model, "foldpress_one_row", [1])
     for operator in ("ReduceMin", "ReduceMax"):
         for name in names:
@@ -162,7 +167,7 @@ def _constant(model: ir.Model, name: str, numbers: list[int]) -> ir.Value:
     return model.graph.initializers[name]
 
 
-def _values(model: ir.Model) -> Iterator[ir.Value]:
-    yield from model.graph.inputs
-    for node in model.graph:
-        yield from node.outputs
+def values_by_name(model: ir.Model) -> dict[str, ir.Value]:
+    """Every computed value of a graph, its inputs included."""
+    computed = (value for node in model.graph for value in node.outputs)
+    return {str(value.name): value for value in (*model.graph.inputs, *computed)}
