@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:  # `as` tells type checkers that these are public
+    from foldpress.checkup import doctor as doctor
     from foldpress.data import Dataset as Dataset
     from foldpress.errors import FoldpressError as FoldpressError
     from foldpress.folds import Folds as Folds
     from foldpress.folds import make_folds as make_folds
-    from foldpress.machine import doctor as doctor
     from foldpress.pipeline import Report as Report
     from foldpress.pipeline import run as run
     from foldpress.recipe import Recipe as Recipe
@@ -35,7 +35,7 @@ _HOMES = {
     "Recipe": "recipe",
     "Report": "pipeline",
     "bench": "stages",
-    "doctor": "machine",
+    "doctor": "checkup",
     "export": "stages",
     "gate": "saved",
     "init": "templates",
