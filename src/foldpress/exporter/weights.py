@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from foldpress.errors import ModelError
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
+_STORED = {".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt"}
 _SHOWN = 4
 
 
@@ -43,7 +44,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        near = ", ".join(sorted(file.name for file in path.parent.glob("*.*t*") if file.is_file()))
+        near = ", ".join(sorted(file.name for file in path.parent.glob("*") if file.suffix in _STORED))
         raise ModelError(f"there are no weights {path}", available=near or "none", mend="train first, or mend the path")
     try:
         if path.suffix == ".safetensors":
