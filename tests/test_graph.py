@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from conftest import Classifier
 from foldpress.data import InputSpec
 from foldpress.errors import GraphError, OutputError
 from foldpress.files import replacing, sha256
@@ -221,3 +222,19 @@ def test_inputs_and_batch_sizes() -> None:
         batch_size(ir.from_proto(proto(TEXT.replace("N, ", "7, "))))
     with pytest.raises(GraphError, match="sample axis"):
         input_specs(ir.from_proto(onnx.parser.parse_model(TEXT.replace("[N, 4]", "").replace("W", "x"))))
+
+
+def test_damaged_files_are_refused_or_read_but_never_break(classifier: Classifier, tmp_path: Path) -> None:
+    """Catches an exception that is not told as a wrong request, for bytes that a bad disk or a stranger changed."""
+    generator = np.random.default_rng(0)
+    whole = np.frombuffer(classifier.net.read_bytes(), np.uint8)
+    refused = 0
+    for _ in range(150):
+        damaged = whole.copy()
+        damaged[generator.integers(0, 600, size=generator.integers(1, 6))] = generator.integers(0, 256)
+        (tmp_path / "damaged.onnx").write_bytes(damaged.tobytes())
+        try:
+            serialize(load_graph(tmp_path / "damaged.onnx"))
+        except GraphError:
+            refused += 1
+    assert refused > 50

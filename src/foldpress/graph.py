@@ -56,7 +56,7 @@ def load_graph(path: Path) -> ir.Model:
         _check_contained(path, tensor)
     try:
         onnx.checker.check_model(str(path))
-        _check_names(path, proto.graph)
+        _check_text(path, proto)
         return ir.load(path)
     except _INVALID as error:
         raise GraphError(f"{path} is not a valid ONNX graph: {_first_line(error)}", mend="export it again") from error
@@ -139,12 +139,14 @@ def set_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -
     value.shape = ir.Shape(array.shape)
 
 
-def _check_names(path: Path, graph: onnx.GraphProto) -> None:
-    """Names whose bytes are no UTF-8 are read as bytes, and cannot be written again."""
-    names = [name for node in graph.node for name in (node.name, *node.input, *node.output)]
-    names += [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
-    if wrong := [name for name in names if not isinstance(name, str)]:
-        raise GraphError(f"{path} holds a damaged name, {wrong[0]!r}", mend="export or download it again")
+def _check_text(path: Path, message: google.protobuf.message.Message) -> None:
+    """Text whose bytes are no UTF-8 is read as bytes, and cannot be written again."""
+    for field, value in message.ListFields():
+        for one in value if field.is_repeated else (value,):
+            if field.message_type is not None:
+                _check_text(path, one)
+            elif field.type == field.TYPE_STRING and not isinstance(one, str):
+                raise GraphError(f"{path}: {field.name} is damaged: {one[:40]!r}", mend="export or download it again")
 
 
 def _stored_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
