@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import foldpress
+from foldpress.data import Dataset
+from foldpress.exporter.export import Exported, export_model
 from foldpress.files import sha256
 
 pytest_plugins = ["trained"]
@@ -138,3 +141,20 @@ def test_repeated_folds(digits_folder: Path, tmp_path: Path) -> None:
     folds = report.document["accuracy"]["folds"]
     assert len(folds["each"]) == 6
     assert sum(entry["n"] for entry in folds["each"]) == 2 * folds["n"]
+
+
+def test_parity_does_not_look_at_the_test_split(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches: a stage that reads samples which only the last step may see."""
+    seen: list[int] = []
+
+    def watched(model: torch.nn.Module, dataset: Dataset) -> Exported:
+        seen.extend(map(int, dataset.rows))
+        return export_model(model, dataset)
+
+    monkeypatch.setattr("foldpress.exporter.export.export_model", watched)
+    foldpress.run(foldpress.load_recipe(digits_folder, BRIEF), tmp_path)
+    with np.load(tmp_path / "evidence/test.npz") as test, np.load(tmp_path / "evidence/folds.npz") as folds:
+        assert not set(seen) & set(test["sample"])
+        assert set(seen) == set(folds["sample"])

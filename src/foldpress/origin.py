@@ -22,12 +22,13 @@ class Origin:
     """A model that runs on the data.
 
     `dataset` goes by the names of the graph's inputs, `outputs` are those of its first sample, and `export` writes the
-    float32 graph to a path and gives what parity with PyTorch found, or None where there is no PyTorch.
+    float32 graph to a path and gives what parity with PyTorch found on the samples that it is handed, or None where there is
+    no PyTorch.
     """
 
     dataset: Dataset
     outputs: list[Array]
-    export: Callable[[Path], dict[str, Any] | None]
+    export: Callable[[Path, Dataset], dict[str, Any] | None]
 
 
 def open_origin(source: str, weights: str | None, folder: Path, dataset: Dataset) -> Origin:
@@ -50,7 +51,7 @@ def _from_graph(path: Path, dataset: Dataset) -> Origin:
     graph = load_graph(path)
     dataset = fit_inputs(dataset, input_specs(graph))
     outputs = run(open_session(serialize(graph)), dataset.batch(slice(0, 1)))
-    return Origin(dataset, outputs, lambda target: save_graph(graph, target))
+    return Origin(dataset, outputs, lambda target, _: save_graph(graph, target))
 
 
 def _from_module(source: str, weights: str | None, folder: Path, dataset: Dataset) -> Origin:
@@ -65,8 +66,8 @@ def _from_module(source: str, weights: str | None, folder: Path, dataset: Datase
     check_float_type(model, dataset)
     outputs = torch_outputs(model, dataset.select(np.arange(1)))
 
-    def export(target: Path) -> dict[str, Any]:
-        exported = export_model(model, dataset)
+    def export(target: Path, samples: Dataset) -> dict[str, Any]:
+        exported = export_model(model, samples)
         save_graph(exported.graph, target)
         return exported.parity.as_json()
 

@@ -82,7 +82,9 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
 
     here = RunDir(Path(output), stage_key(recipe, found), resume=resume)
     with here.logging():
-        exported = here.stage("export", [EXPORTED], lambda: {"parity": origin.export(here / EXPORTED)})
+        exported = here.stage(
+            "export", [EXPORTED], lambda: {"parity": origin.export(here / EXPORTED, folds.development)}
+        )
         baseline = load_graph(here / EXPORTED)
         fit_inputs(folds.development, input_specs(baseline))
         predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
@@ -99,8 +101,9 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         facts["parity"] = exported["parity"]
         facts["log"] = parity_log(exported["parity"]) + pressed["log"]
         save_facts(facts, here / "evidence")
-        document = build_report(load_evidence(here / "evidence"), recipe.gate.limits(), recipe.gate.confidence)
-        write_reports(here.folder, document, load_evidence(here / "evidence"))
+        evidence = load_evidence(here / "evidence")  # as saved: what is judged is what can be judged again
+        document = build_report(evidence, recipe.gate.limits(), recipe.gate.confidence)
+        write_reports(here.folder, document, evidence)
         here.finish(manifest_facts(recipe, found, document))
     return Report(here.folder, document)
 

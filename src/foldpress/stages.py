@@ -67,7 +67,7 @@ def export(
     start, folder = time.perf_counter(), Path(folder)
     output = _output(output)
     origin = open_origin(source, weights, folder, read_data(data, folder))
-    parity = origin.export(output)
+    parity = origin.export(output, origin.dataset)
     return _result(output, start, parity_log(parity))
 
 
