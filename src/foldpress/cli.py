@@ -120,6 +120,7 @@ def quantize(
     target: Annotated[str, typer.Option(help="auto, x86-vnni, x86, arm, tensorrt or qnn.")] = "auto",
     precision: Annotated[str, typer.Option(help="static, or dynamic for recurrent and attention layers.")] = "static",
     calibration: Annotated[str, typer.Option(help="auto, minmax, percentile, entropy or mse.")] = "auto",
+    keep_float: Annotated[list[str] | None, typer.Option(help="A node, or a type of operator, to leave float.")] = None,
     samples: Samples = 512, seed: Seed = 0,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
@@ -127,8 +128,8 @@ def quantize(
     """Int8, static or dynamic; static int8 is calibrated on real samples."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         result = foldpress.quantize(
-            graph, output, data=data, target=target, precision=precision, calibration=calibration, samples=samples,
-            seed=seed, keep_metadata=keep_metadata,
+            graph, output, data=data, target=target, precision=precision, calibration=calibration,
+            keep_float=keep_float or (), samples=samples, seed=seed, keep_metadata=keep_metadata,
         )  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 

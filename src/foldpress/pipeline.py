@@ -139,6 +139,7 @@ class _Pressing:
             target=_target(recipe),
             ranges=table.calibration if table is not None else "auto",
             precision=table.precision if table is not None else "static",
+            keep_float=table.keep_float if table is not None else (),
         )
 
     def collect(self) -> dict[str, Any]:

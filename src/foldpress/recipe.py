@@ -107,6 +107,7 @@ class QuantizeTable(_Table):
     precision: Literal["static", "dynamic"] = "static"
     calibration: Literal["auto", "minmax", "percentile", "entropy", "mse"] = "auto"
     samples: Count = 512
+    keep_float: tuple[str, ...] = ()
     keep_metadata: bool = False
 
 

@@ -111,11 +111,14 @@ def quantize(
     target: str = "auto",
     precision: str = "static",
     calibration: str = "auto",
+    keep_float: Sequence[str] = (),
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
 ) -> StageResult:
     """Int8: static, calibrated on samples of `data`, or dynamic, which only checks that they fit; targets are not needed.
+
+    `keep_float` names nodes, or types of operators, that static int8 leaves float.
 
     The file is lean, unless `keep_metadata`: no shapes, notes and long names inside the graph.
 
@@ -128,6 +131,7 @@ def quantize(
         target=choose_target(target),
         ranges=choose_method(calibration),
         precision=choose_precision(precision),
+        keep_float=keep_float,
     )
     return _press(press, graph, output, data, samples, seed, keep_metadata)
 

@@ -4,6 +4,7 @@ Statistics are collected once for all folds. Where pruning itself learns from da
 so ranges are collected anew for each; else one pass of calibration serves all rounds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -19,6 +20,7 @@ from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.histogram import Histograms, HistogramStatistics, collect_histograms
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
+from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
@@ -79,6 +81,7 @@ class Press:
         target: what to quantize for, or None.
         ranges: how they are chosen.
         precision: static int8 from those ranges, or dynamic int8, which needs none.
+        keep_float: names of nodes, or types of operators, that static int8 leaves float.
     """
 
     def __init__(
@@ -91,9 +94,11 @@ class Press:
         target: Target | None,
         ranges: Method = "auto",
         precision: Precision = "static",
+        keep_float: Sequence[str] = (),
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
         self._prune, self._target, self._method, self._precision = prune, target, ranges, precision
+        self._keep_float = tuple(keep_float)
         self._shared: RangeStatistics | HistogramStatistics | None = None
 
     def collect(self) -> None:
@@ -121,7 +126,8 @@ class Press:
         outputs = frozenset(str(value.name) for value in pruned.model.graph.outputs)
         statistics = self._statistics_for(pruned.model, fold, repeat)
         ranges, chosen = choose_ranges(statistics, self._method, self._target, outputs)
-        quantized = apply([StaticInt8(ranges, self._target), FloatOutputs()], pruned.model)
+        left_float = nodes_left_float(pruned.model, self._target, self._keep_float)
+        quantized = apply([StaticInt8(ranges, self._target, left_float), FloatOutputs()], pruned.model)
         return Pressed(pruned.model if self._prune else None, quantized.model, (*pruned.log, chosen, *quantized.log))
 
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
