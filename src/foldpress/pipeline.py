@@ -22,6 +22,7 @@ from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
 from foldpress.files import sha256
 from foldpress.folds import Folds, Scheme, make_folds
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph, serialize
+from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
@@ -228,6 +229,10 @@ def _artifact(recipe: Recipe) -> str:
     return _graphs(recipe)[-1]
 
 
+def _describe(graph: Path, recipe: Recipe) -> dict[str, Any]:
+    return describe_graph(graph) | kernels_entry(graph, recipe.benchmark.providers[0])
+
+
 def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], found: dict[str, str]) -> dict[str, Any]:
     return {
         "artifact": _artifact(recipe),
@@ -237,7 +242,7 @@ def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], f
         "has_labels": task.has_labels,
         "limits": recipe.gate.limits(),
         "confidence": recipe.gate.confidence,
-        "graphs": {name: describe_graph(here / name) | {"score": scores[name]} for name in _graphs(recipe)},
+        "graphs": {name: _describe(here / name, recipe) | {"score": scores[name]} for name in _graphs(recipe)},
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "command": f"foldpress run {shlex.quote(str(recipe.path))}",
         "digests": found,

@@ -20,6 +20,7 @@ from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
+from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
@@ -202,7 +203,7 @@ def bench(
 
 
 def inspect(graph: Path | str) -> dict[str, Any]:
-    """Operators, parameters, MACs, bytes and sparsity of a graph, by layer and in all.
+    """Operators, parameters, MACs, bytes and sparsity of a graph, by layer and in all, and which kernels run on this CPU.
 
     Raises:
         GraphError: no such graph, or a damaged one.
@@ -210,7 +211,7 @@ def inspect(graph: Path | str) -> dict[str, Any]:
     path = Path(graph)
     cost = graph_cost(load_graph(path))
     layers = [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
-    return describe_graph(path) | {"operators": cost.operators, "layers": layers}
+    return describe_graph(path) | {"operators": cost.operators, "layers": layers} | kernels_entry(path)
 
 
 def _press(
