@@ -30,6 +30,7 @@ from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.origin import open_origin, parity_log
+from foldpress.precision import Precision
 from foldpress.progress import track
 from foldpress.provenance import digests, manifest_facts, stage_key
 from foldpress.recipe import PruneTable, Recipe, load_recipe
@@ -139,7 +140,7 @@ class _Pressing:
             prune=_prune(recipe.prune),
             target=_target(recipe),
             ranges=table.calibration if table is not None else "auto",
-            precision=table.precision if table is not None else "static",
+            precision=Precision(table.precision, table.bits) if table is not None else Precision(),
             keep_float=table.keep_float if table is not None else (),
         )
 

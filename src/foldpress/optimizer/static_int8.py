@@ -29,7 +29,7 @@ _PASS_THROUGH = ("Clip", "Concat", "Flatten", "Pad", "Relu", "Reshape", "Resize"
                  "Transpose", "Unsqueeze")  # fmt: skip
 QUANTIZED_OPERATORS = _INTEGER_KERNELS + _PASS_THROUGH
 _QUANTIZED_ALREADY = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "QLinearConv",
-                      "QLinearMatMul", "MatMulInteger", "ConvInteger", "QGemm", "QAttention"}  # fmt: skip
+                      "QLinearMatMul", "MatMulInteger", "MatMulNBits", "ConvInteger", "QGemm", "QAttention"}  # fmt: skip
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
