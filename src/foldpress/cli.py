@@ -118,8 +118,8 @@ def quantize(
     graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
     output: Out, data: Data,
     target: Annotated[str, typer.Option(help="auto, x86-vnni, x86, arm, tensorrt or qnn.")] = "auto",
-    precision: Annotated[str, typer.Option(help="static; dynamic for recurrent and attention layers; weight-int8 or "
-                                                "weight-int4; weights, with --bits; or float16.")] = "static",
+    precision: Annotated[str, typer.Option(help="auto: the fastest here; static; dynamic, for recurrent and attention "
+                                                "layers; weight-int8, weight-int4; weights, with --bits; float16.")] = "auto",
     bits: Annotated[int | None, typer.Option(help="1 to 8, for --precision weights.")] = None,
     calibration: Annotated[str, typer.Option(help="auto, minmax, percentile, entropy or mse.")] = "auto",
     keep_float: Annotated[list[str] | None, typer.Option(help="A node, or a type of operator, to leave float.")] = None,

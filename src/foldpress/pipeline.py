@@ -4,7 +4,6 @@ PyTorch model ──exporter──▶ float32 graph ──optimizer──▶ pru
 """
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,19 @@ from foldpress.benchmark.write import write_reports
 from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
 from foldpress.files import sha256
 from foldpress.folds import Folds, Scheme, make_folds
-from foldpress.graph import batch_size, input_specs, load_graph, save_graph, serialize
+from foldpress.graph import batch_size, input_specs, load_graph, serialize
 from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
-from foldpress.optimizer.cleanup import clean_up
-from foldpress.optimizer.lean import lean
-from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows
-from foldpress.optimizer.targets import Target, choose_target
 from foldpress.origin import open_origin, parity_log
-from foldpress.precision import Precision
+from foldpress.pressing import PRUNED, QUANTIZED, Pressing
 from foldpress.progress import track
 from foldpress.provenance import digests, manifest_facts, stage_key
-from foldpress.recipe import PruneTable, Recipe, load_recipe
+from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
 from foldpress.runtime import check_provider, open_session, predict
 from foldpress.sources import read_data
 
-EXPORTED, PRUNED, QUANTIZED = "exported.onnx", "pruned.onnx", "quantized.onnx"
+EXPORTED = "exported.onnx"
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,10 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
         check_baseline(folds.development, predictions)
 
-        press = _Pressing(recipe, baseline, folds)
+        press = Pressing(recipe, baseline, folds)
         here.stage("statistics", [], press.collect)
+        chosen = here.stage("precision", [], press.choose)
+        press.settle(chosen)
         pressed = here.stage("press", [PRUNED, QUANTIZED], lambda: press.ship(here))
         here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
         tested = here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, recipe, folds, task))
@@ -101,7 +97,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
 
         facts = _facts(recipe, task, here, tested["scores"], found)
         facts["parity"] = exported["parity"]
-        facts["log"] = parity_log(exported["parity"]) + pressed["log"]
+        facts["log"] = parity_log(exported["parity"]) + chosen["log"] + pressed["log"]
         save_facts(facts, here / "evidence")
         evidence = load_evidence(here / "evidence")  # as saved: what is judged is what can be judged again
         document = build_report(evidence, recipe.gate.limits(), recipe.gate.confidence)
@@ -124,52 +120,7 @@ def _folds(recipe: Recipe, dataset: Dataset, train: Dataset | None, task: Task) 
     return folds
 
 
-class _Pressing:
-    """Compression as the recipe asks for it: the graph that ships, and one graph for each held-out fold."""
-
-    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds) -> None:
-        self.recipe, self.folds = recipe, folds
-        self.cleaned = apply(clean_up(), baseline)
-        table = recipe.quantize
-        samples = table.samples if table is not None else 512
-        rows = calibration_rows(folds.numbers, samples, recipe.folds.seed)
-        self.press = Press(
-            self.cleaned.model,
-            folds.development.select(rows),
-            folds.numbers[:, rows],
-            prune=_prune(recipe.prune),
-            target=_target(recipe),
-            ranges=table.calibration if table is not None else "auto",
-            precision=Precision(table.precision, table.bits) if table is not None else Precision(),
-            keep_float=table.keep_float if table is not None else (),
-        )
-
-    def collect(self) -> dict[str, Any]:
-        """The one pass over the calibration samples."""
-        self.press.collect()
-        return {}
-
-    def ship(self, here: RunDir) -> dict[str, Any]:
-        """Write the graphs calibrated on all folds."""
-        pressed = self.press.ship()
-        last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
-        log = [*self.cleaned.log, *pressed.log]
-        for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
-            (here / name).unlink(missing_ok=True)
-            if graph is not None:
-                written = apply(last, graph)
-                save_graph(written.model, here / name)
-                log += written.log
-        return {"log": [entry.as_json() for entry in log]}
-
-    def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
-        """Every repeat and fold, with the graph made without that fold."""
-        for repeat, fold in self.folds.rounds():
-            pressed = self.press.without(fold, repeat)
-            yield repeat, fold, pressed.quantized or pressed.pruned or self.cleaned.model
-
-
-def _judge_folds(here: RunDir, press: _Pressing, folds: Folds, task: Task, predictions: list[Array]) -> dict[str, Any]:
+def _judge_folds(here: RunDir, press: Pressing, folds: Folds, task: Task, predictions: list[Array]) -> dict[str, Any]:
     """Every development sample scored once in each repeat, by the graph made without its fold."""
     tables = []
     count = len(folds.numbers) * folds.splits
@@ -187,15 +138,15 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
 
     The graphs on the way are scored too: nothing is chosen by it, and the report shows where accuracy went.
     """
-    test = folds.test.open(sha256(here / _artifact(recipe)))
-    outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}", recipe) for name in _graphs(recipe)}
-    save_table(pair(task, test, outputs[EXPORTED], outputs[_artifact(recipe)]), here / "evidence/test.npz")
+    test = folds.test.open(sha256(here / _artifact(here)))
+    outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}", recipe) for name in _graphs(here)}
+    save_table(pair(task, test, outputs[EXPORTED], outputs[_artifact(here)]), here / "evidence/test.npz")
     return {"scores": {name: float(task.score(test.y, found).mean()) for name, found in outputs.items()}}
 
 
 def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
     table = recipe.benchmark
-    graphs = {name: here / name for name in _graphs(recipe)}
+    graphs = {name: here / name for name in _graphs(here)}
     measured = []
     for provider in table.providers:
         for batch in table.batches:
@@ -211,23 +162,13 @@ def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe) -> l
     return predict(session, dataset, batch_size(graph), label)
 
 
-def _prune(table: PruneTable | None) -> Prune | None:
-    return None if table is None else Prune(table.method, **table.model_dump(exclude={"method"}))
+def _graphs(here: RunDir) -> list[str]:
+    """The graphs of this run, in order; the last one ships."""
+    return [name for name in (EXPORTED, PRUNED, QUANTIZED) if (here / name).is_file()]
 
 
-def _target(recipe: Recipe) -> Target | None:
-    if recipe.quantize is None:
-        return None
-    return choose_target(recipe.quantize.target, recipe.benchmark.providers[0])
-
-
-def _graphs(recipe: Recipe) -> list[str]:
-    stages = {EXPORTED: True, PRUNED: recipe.prune is not None, QUANTIZED: recipe.quantize is not None}
-    return [name for name, asked in stages.items() if asked]
-
-
-def _artifact(recipe: Recipe) -> str:
-    return _graphs(recipe)[-1]
+def _artifact(here: RunDir) -> str:
+    return _graphs(here)[-1]
 
 
 def _describe(graph: Path, recipe: Recipe) -> dict[str, Any]:
@@ -236,14 +177,14 @@ def _describe(graph: Path, recipe: Recipe) -> dict[str, Any]:
 
 def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], found: dict[str, str]) -> dict[str, Any]:
     return {
-        "artifact": _artifact(recipe),
+        "artifact": _artifact(here),
         "baseline": EXPORTED,
         "task": task.name,
         "metric": task.metric,
         "has_labels": task.has_labels,
         "limits": recipe.gate.limits(),
         "confidence": recipe.gate.confidence,
-        "graphs": {name: _describe(here / name, recipe) | {"score": scores[name]} for name in _graphs(recipe)},
+        "graphs": {name: _describe(here / name, recipe) | {"score": scores[name]} for name in _graphs(here)},
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "command": f"foldpress run {shlex.quote(str(recipe.path))}",
         "digests": found,

@@ -5,20 +5,20 @@ from typing import Literal, get_args
 
 from foldpress.errors import RequestError
 
-PrecisionName = Literal["static", "dynamic", "weight-int8", "weight-int4", "weights", "float16"]
+PrecisionName = Literal["auto", "static", "dynamic", "weight-int8", "weight-int4", "weights", "float16"]
 
 
 @dataclass(frozen=True)
 class Precision:
-    """A precision by name; `bits` goes with "weights" alone."""
+    """A precision by name; `bits` goes with "weights" alone, and "auto" is settled by measurement."""
 
-    name: PrecisionName = "static"
+    name: PrecisionName = "auto"
     bits: int | None = None
 
     @property
     def learns(self) -> bool:
         """Whether it looks at data, and so must not see the fold that it is judged on."""
-        return self.name in ("static", "float16")
+        return self.name in ("auto", "static", "float16")
 
 
 def choose_precision(name: str, bits: int | None = None, calibration: str = "auto") -> Precision:
@@ -43,7 +43,7 @@ def choose_precision(name: str, bits: int | None = None, calibration: str = "aut
         )
     if bits is not None and bits not in range(1, 9):
         raise RequestError(f"weights cannot have {bits} bits", available="1 to 8")
-    if calibration != "auto" and name != "static":
+    if calibration != "auto" and name not in ("auto", "static"):
         raise RequestError(
             f"precision = {name!r} takes no calibration method (given: {calibration!r}): only static int8 chooses ranges",
             mend='leave calibration out, or use precision = "static"',

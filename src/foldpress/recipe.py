@@ -105,7 +105,7 @@ class QuantizeTable(_Table):
     """`[quantize]`: integer types by target, ranges from calibration samples."""
 
     target: Literal["auto", "x86-vnni", "x86", "arm", "tensorrt", "qnn"] = "auto"
-    precision: PrecisionName = "static"
+    precision: PrecisionName = "auto"
     bits: Annotated[int, Field(ge=1, le=8, strict=True)] | None = None
     calibration: Literal["auto", "minmax", "percentile", "entropy", "mse"] = "auto"
     samples: Count = 512

@@ -15,6 +15,7 @@ from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
 from foldpress.benchmark.report import build_report, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
+from foldpress.choice import choose
 from foldpress.cost import graph_cost
 from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.errors import RequestError
@@ -111,7 +112,7 @@ def quantize(
     *,
     data: str,
     target: str = "auto",
-    precision: str = "static",
+    precision: str = "auto",
     bits: int | None = None,
     calibration: str = "auto",
     keep_float: Sequence[str] = (),
@@ -119,14 +120,15 @@ def quantize(
     seed: int = 0,
     keep_metadata: bool = False,
 ) -> StageResult:
-    """Quantize: by default to static int8, calibrated on samples of `data`; targets are not needed.
+    """Quantize, by default to the int8 that is fastest here, calibrated on samples of `data`; targets are not needed.
 
     Args:
         graph: a float .onnx file.
         output: the .onnx file to write.
         data: real samples, as `[data] source` names them. Where nothing is calibrated they only have to fit.
         target: the hardware, as `[quantize] target` names it.
-        precision: "static", "dynamic", "weight-int8", "weight-int4", "weights" or "float16".
+        precision: "auto" (the fastest here, and none slower than float32), "static", "dynamic", "weight-int8",
+            "weight-int4", "weights" or "float16".
         bits: 1 to 8, with "weights" alone.
         calibration: how "static" chooses ranges.
         keep_float: names of nodes, or types of operators, that "static" leaves float.
@@ -241,12 +243,13 @@ def _press(
     cleaned = apply(clean_up(), model)
     one_fold = np.zeros((1, len(dataset)), np.intp)  # nothing is judged here, so nothing is held out
     rows = calibration_rows(one_fold, samples, seed)
-    pressed = make(cleaned.model, dataset.select(rows), one_fold[:, rows]).ship()
-    made = pressed.quantized or pressed.pruned
-    assert made is not None  # noqa: S101  # one of the two was asked for
-    written = apply(lean(keep_metadata=keep_metadata), made)
+    press = make(cleaned.model, dataset.select(rows), one_fold[:, rows])
+    chosen = choose(press, dataset, LatencyPlan())
+    pressed = press.at(chosen.precision).ship()
+    written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
     save_graph(written.model, output)
-    return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *pressed.log, *written.log)])
+    log = (*cleaned.log, *chosen.log, *pressed.log, *written.log)
+    return _result(output, start, [entry.as_json() for entry in log])
 
 
 def _result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:

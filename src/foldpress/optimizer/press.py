@@ -4,10 +4,11 @@ Statistics are collected once for all folds. Where pruning itself learns from da
 so ranges are collected anew for each; else one pass of calibration serves all rounds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -32,6 +33,7 @@ from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 from foldpress.optimizer.weight_only import WeightOnly
 from foldpress.precision import Precision
 
+Statistics = RangeStatistics | HistogramStatistics
 STATIC_INT8 = Precision("static")
 
 
@@ -100,52 +102,69 @@ class Press:
         keep_float: Sequence[str] = (),
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
-        self._prune, self._target, self._method, self._precision = prune, target, ranges, precision
+        self._prune, self.target, self._method, self.precision = prune, target, ranges, precision
         self._keep_float = tuple(keep_float)
-        self._shared: RangeStatistics | HistogramStatistics | None = None
+        self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
 
     def collect(self) -> None:
         """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""
-        if self._prune is not None and self._prune.learns:
+        if self._prunes_by_data:
             _ = self._grams
-        elif self._target is not None and self._precision.learns:
-            self._shared_statistics(self._pruned(None, 0).model)
+        elif self.target is not None and self.precision.learns:
+            self._shared_statistics()
+
+    def at(self, precision: Precision | None) -> "Press":
+        """The same press at another precision, None being float32; what was collected is shared."""
+        other = copy(self)
+        if precision is None:
+            other.target = None
+        else:
+            other.precision = precision
+        return other
+
+    def float_graph(self) -> ir.Model:
+        """What is quantized: the graph pruned on all folds, or the one that was given."""
+        return self._pruned(None, 0).model
 
     def ship(self) -> Pressed:
         """The graphs that learned from all folds."""
-        return self._alike if self._is_blind else self._press(None, 0)
+        return self._press(None, 0)
 
     def without(self, fold: int, repeat: int = 0) -> Pressed:
         """The graphs that learned from every fold but one."""
-        return self._alike if self._is_blind else self._press(fold, repeat)
+        if not self._is_blind:
+            return self._press(fold, repeat)
+        pressed: Pressed = self._once(f"graph {self.precision}", self.ship)
+        return pressed
 
     @property
     def _is_blind(self) -> bool:
         """Whether nothing looks at data: then all rounds make the same graph."""
-        quantizes_blindly = self._target is None or not self._precision.learns
-        return quantizes_blindly and not (self._prune is not None and self._prune.learns)
+        quantizes_blindly = self.target is None or not self.precision.learns
+        return quantizes_blindly and not self._prunes_by_data
 
-    @cached_property
-    def _alike(self) -> Pressed:
-        return self._press(None, 0)
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
         pruned = self._pruned(fold, repeat)
-        if self._target is None:
+        if self.target is None:
             return Pressed(pruned.model if self._prune else None, None, pruned.log)
-        if self._precision.name != "static":
-            made = apply([self._precision_pass(self._target, pruned.model, fold, repeat)], pruned.model)
+        if self.precision.name != "static":
+            made = apply([self._precision_pass(self.target, pruned.model, fold, repeat)], pruned.model)
             return Pressed(pruned.model if self._prune else None, made.model, pruned.log + made.log)
         outputs = frozenset(str(value.name) for value in pruned.model.graph.outputs)
         statistics = self._statistics_for(pruned.model, fold, repeat)
-        ranges, chosen = choose_ranges(statistics, self._method, self._target, outputs)
-        left_float = nodes_left_float(pruned.model, self._target, self._keep_float)
-        quantized = apply([StaticInt8(ranges, self._target, left_float), FloatOutputs()], pruned.model)
+        ranges, chosen = choose_ranges(statistics, self._method, self.target, outputs)
+        left_float = nodes_left_float(pruned.model, self.target, self._keep_float)
+        quantized = apply([StaticInt8(ranges, self.target, left_float), FloatOutputs()], pruned.model)
         return Pressed(pruned.model if self._prune else None, quantized.model, (*pruned.log, chosen, *quantized.log))
 
     def _precision_pass(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> Pass:
         """The one pass of every precision but static int8."""
-        name, bits = self._precision.name, self._precision.bits
+        name, bits = self.precision.name, self.precision.bits
         if name == "dynamic":
             return DynamicInt8(target)
         if name == "float16":
@@ -156,46 +175,23 @@ class Press:
             return NBitWeights(bits)
         return WeightOnly(8 if name == "weight-int8" else 4, target)
 
+    @property
+    def _prunes_by_data(self) -> bool:
+        return self._prune is not None and self._prune.learns
+
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
+        """The network of a round; all rounds share it unless pruning looks at data."""
+        if not self._prunes_by_data or fold is None:
+            pruned: PassResult = self._once("pruned", lambda: self._prune_by(lambda: self._grams.all()))
+            return pruned
+        return self._prune_by(lambda: self._grams.without(fold, repeat))
+
+    def _prune_by(self, grams: Callable[[], dict[str, NDArray[np.float64]]]) -> PassResult:
         if self._prune is None:
             return PassResult(self._model)
-        return apply([self._prune.make(self._grams_for(fold, repeat))], self._model)
+        return apply([self._prune.make(grams() if self._prunes_by_data else {})], self._model)
 
-    def _grams_for(self, fold: int | None, repeat: int) -> dict[str, NDArray[np.float64]]:
-        if self._prune is None or not self._prune.learns:
-            return {}
-        return self._grams.all() if fold is None else self._grams.without(fold, repeat)
-
-    def _statistics_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges | Histograms:
-        found, without = self._collected(model, fold, repeat)
-        return found.all() if without is None else found.without(without, repeat)
-
-    def _collected(
-        self, model: ir.Model, fold: int | None, repeat: int
-    ) -> tuple[RangeStatistics | HistogramStatistics, int | None]:
-        """Statistics of that network, and the fold that has yet to be left out of them."""
-        if self._prune is not None and self._prune.learns:  # a network of this round's own
-            chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
-            seen = self._calibration.select(np.flatnonzero(chosen))
-            return self._collect(model, seen, np.zeros((1, len(seen)), np.intp)), None
-        return self._shared_statistics(model), fold
-
-    def _shared_statistics(self, model: ir.Model) -> RangeStatistics | HistogramStatistics:
-        """Statistics by fold of the one network that all rounds quantize."""
-        if self._shared is None:
-            self._shared = self._collect(model, self._calibration, self._numbers)
-        return self._shared
-
-    def _collect(
-        self, model: ir.Model, calibration: Dataset, numbers: Indices
-    ) -> RangeStatistics | HistogramStatistics:
-        if self._precision.name == "float16":
-            return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
-        spread = self._target is not None and needs_histograms(self._method, self._target)
-        collect = collect_histograms if spread else collect_ranges
-        return collect(model, tensors_to_calibrate(model), calibration, numbers)
-
-    @cached_property
+    @property
     def _grams(self) -> GramStatistics:
         layers = layers_to_observe(self._model)
         if not layers:
@@ -203,7 +199,41 @@ class Press:
                 "no layer of this graph can lose channels: each feeds a residual sum, an output, or what is not understood",
                 mend='leave [prune] out, or use method = "unstructured"',
             )
-        return collect_grams(self._model, layers, self._calibration, self._numbers)
+        collect = partial(collect_grams, self._model, layers, self._calibration, self._numbers)
+        grams: GramStatistics = self._once("grams", collect)
+        return grams
+
+    def _statistics_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges | Histograms:
+        found, without = self._collected(model, fold, repeat)
+        return found.all() if without is None else found.without(without, repeat)
+
+    def _collected(self, model: ir.Model, fold: int | None, repeat: int) -> tuple[Statistics, int | None]:
+        """Statistics of a round's network, and the fold that has yet to be left out of them."""
+        if not self._prunes_by_data:
+            return self._shared_statistics(), fold
+        chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
+        seen = self._calibration.select(np.flatnonzero(chosen))
+        collect = partial(self._collect, model, seen, np.zeros((1, len(seen)), np.intp))
+        return (self._once(self._kind, collect) if fold is None else collect()), None
+
+    def _shared_statistics(self) -> Statistics:
+        """Statistics by fold of the one network that all rounds quantize."""
+        collect = partial(self._collect, self.float_graph(), self._calibration, self._numbers)
+        shared: Statistics = self._once(self._kind, collect)
+        return shared
+
+    @property
+    def _kind(self) -> str:
+        """Which statistics this precision needs."""
+        if self.precision.name == "float16":
+            return "magnitudes"
+        return "histograms" if self.target is not None and needs_histograms(self._method, self.target) else "ranges"
+
+    def _collect(self, model: ir.Model, calibration: Dataset, numbers: Indices) -> Statistics:
+        if self._kind == "magnitudes":
+            return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
+        collect = collect_histograms if self._kind == "histograms" else collect_ranges
+        return collect(model, tensors_to_calibrate(model), calibration, numbers)
 
 
 def calibration_rows(numbers: Indices, samples: int, seed: int) -> Indices:

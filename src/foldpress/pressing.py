@@ -1,0 +1,93 @@
+"""Compression as a recipe asks for it: statistics, the choice of a precision, the graph that ships, one for each fold."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir as ir
+
+from foldpress.benchmark.latency import LatencyPlan
+from foldpress.choice import choose
+from foldpress.folds import Folds
+from foldpress.graph import save_graph
+from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.lean import lean
+from foldpress.optimizer.passes import apply
+from foldpress.optimizer.press import Press, Prune, calibration_rows
+from foldpress.optimizer.targets import Target, choose_target
+from foldpress.precision import Precision
+from foldpress.recipe import PruneTable, QuantizeTable, Recipe
+from foldpress.rundir import RunDir
+
+PRUNED, QUANTIZED = "pruned.onnx", "quantized.onnx"
+
+
+class Pressing:
+    """One float graph and the samples that it is pressed with.
+
+    Args:
+        recipe: what is asked for.
+        baseline: the exported graph.
+        folds: calibration samples are drawn from the development samples, about equally many from each fold.
+    """
+
+    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds) -> None:
+        self.recipe, self.folds = recipe, folds
+        self.cleaned = apply(clean_up(), baseline)
+        table = recipe.quantize or QuantizeTable()
+        rows = calibration_rows(folds.numbers, table.samples, recipe.folds.seed)
+        self.press = Press(
+            self.cleaned.model,
+            folds.development.select(rows),
+            folds.numbers[:, rows],
+            prune=_prune(recipe.prune),
+            target=_target(recipe),
+            ranges=table.calibration,
+            precision=Precision(table.precision, table.bits),
+            keep_float=table.keep_float,
+        )
+
+    def collect(self) -> dict[str, Any]:
+        """The one pass over the calibration samples."""
+        self.press.collect()
+        return {}
+
+    def choose(self) -> dict[str, Any]:
+        """What `settle` takes: the precision asked for, or, where that is open, the one that is fastest here."""
+        table = self.recipe.benchmark
+        plan = LatencyPlan(table.providers[0], table.batches[0], table.threads, seed=self.recipe.folds.seed)
+        chosen = choose(self.press, self.folds.development, plan)
+        found, log = chosen.precision, [entry.as_json() for entry in chosen.log]
+        return {"precision": found and found.name, "bits": found and found.bits, "log": log}
+
+    def settle(self, chosen: dict[str, Any]) -> None:
+        """Press everything from here on at one precision."""
+        self.press = self.press.at(Precision(chosen["precision"], chosen["bits"]) if chosen["precision"] else None)
+
+    def ship(self, here: RunDir) -> dict[str, Any]:
+        """Write the graphs that learned from all folds."""
+        pressed = self.press.ship()
+        last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
+        log = [*self.cleaned.log, *pressed.log]
+        for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
+            (here / name).unlink(missing_ok=True)
+            if graph is not None:
+                written = apply(last, graph)
+                save_graph(written.model, here / name)
+                log += written.log
+        return {"log": [entry.as_json() for entry in log]}
+
+    def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
+        """Every repeat and fold, with the graph made without that fold."""
+        for repeat, fold in self.folds.rounds():
+            pressed = self.press.without(fold, repeat)
+            yield repeat, fold, pressed.quantized or pressed.pruned or self.cleaned.model
+
+
+def _prune(table: PruneTable | None) -> Prune | None:
+    return None if table is None else Prune(table.method, **table.model_dump(exclude={"method"}))
+
+
+def _target(recipe: Recipe) -> Target | None:
+    if recipe.quantize is None:
+        return None
+    return choose_target(recipe.quantize.target, recipe.benchmark.providers[0])
