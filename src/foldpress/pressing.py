@@ -44,6 +44,7 @@ class Pressing:
             ranges=table.calibration,
             precision=Precision(table.precision, table.bits),
             keep_float=table.keep_float,
+            float_macs=table.float_macs,
         )
 
     def collect(self) -> dict[str, Any]:

@@ -110,6 +110,7 @@ class QuantizeTable(_Table):
     calibration: Literal["auto", "minmax", "percentile", "entropy", "mse"] = "auto"
     samples: Count = 512
     keep_float: tuple[str, ...] = ()
+    float_macs: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     keep_metadata: bool = False
 
     @model_validator(mode="after")

@@ -116,6 +116,7 @@ def quantize(
     bits: int | None = None,
     calibration: str = "auto",
     keep_float: Sequence[str] = (),
+    float_macs: float = 0.0,
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
@@ -132,6 +133,7 @@ def quantize(
         bits: 1 to 8, with "weights" alone.
         calibration: how "static" chooses ranges.
         keep_float: names of nodes, or types of operators, that "static" leaves float.
+        float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
         samples: how many to calibrate on.
         seed: of their draw.
         keep_metadata: leave shapes, notes and long names in the file, which is lean otherwise.
@@ -146,6 +148,7 @@ def quantize(
         ranges=choose_method(calibration),
         precision=choose_precision(precision, bits, calibration),
         keep_float=keep_float,
+        float_macs=_share(float_macs),
     )
     return _press(press, graph, output, data, samples, seed, keep_metadata)
 
@@ -250,6 +253,12 @@ def _press(
     save_graph(written.model, output)
     log = (*cleaned.log, *chosen.log, *pressed.log, *written.log)
     return _result(output, start, [entry.as_json() for entry in log])
+
+
+def _share(float_macs: float) -> float:
+    if not 0 <= float_macs < 1:
+        raise RequestError(f"float_macs = {float_macs} is no share of the MACs", available="0 to less than 1")
+    return float_macs
 
 
 def _result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:

@@ -25,6 +25,7 @@ from foldpress.optimizer.nbit_weights import NBitWeights
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
+from foldpress.optimizer.sensitivity import costliest, sensitivities
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
 from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_observe
@@ -87,6 +88,7 @@ class Press:
         ranges: how they are chosen.
         precision: what the graph is to hold and compute in.
         keep_float: names of nodes, or types of operators, that static int8 leaves float.
+        float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
     """
 
     def __init__(
@@ -100,10 +102,11 @@ class Press:
         ranges: Method = "auto",
         precision: Precision = STATIC_INT8,
         keep_float: Sequence[str] = (),
+        float_macs: float = 0.0,
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
         self._prune, self.target, self._method, self.precision = prune, target, ranges, precision
-        self._keep_float = tuple(keep_float)
+        self._keep_float, self._float_macs = tuple(keep_float), float_macs
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
 
     def collect(self) -> None:
@@ -159,6 +162,11 @@ class Press:
         statistics = self._statistics_for(pruned.model, fold, repeat)
         ranges, chosen = choose_ranges(statistics, self._method, self.target, outputs)
         left_float = nodes_left_float(pruned.model, self.target, self._keep_float)
+        if self._float_macs:
+            samples = self._calibration.select(np.flatnonzero(self._seen(fold, repeat)))
+            costs = sensitivities(pruned.model, ranges, self.target, samples)
+            open_ = {name: cost for name, cost in costs.items() if name not in left_float}
+            left_float |= costliest(pruned.model, open_, self._float_macs)
         quantized = apply([StaticInt8(ranges, self.target, left_float), FloatOutputs()], pruned.model)
         return Pressed(pruned.model if self._prune else None, quantized.model, (*pruned.log, chosen, *quantized.log))
 
@@ -211,10 +219,14 @@ class Press:
         """Statistics of a round's network, and the fold that has yet to be left out of them."""
         if not self._prunes_by_data:
             return self._shared_statistics(), fold
-        chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
-        seen = self._calibration.select(np.flatnonzero(chosen))
+        seen = self._calibration.select(np.flatnonzero(self._seen(fold, repeat)))
         collect = partial(self._collect, model, seen, np.zeros((1, len(seen)), np.intp))
         return (self._once(self._kind, collect) if fold is None else collect()), None
+
+    def _seen(self, fold: int | None, repeat: int) -> NDArray[np.bool_]:
+        """Which samples a round may look at, [N]."""
+        seen: NDArray[np.bool_] = self._numbers[repeat] != (-1 if fold is None else fold)
+        return seen
 
     def _shared_statistics(self) -> Statistics:
         """Statistics by fold of the one network that all rounds quantize."""
