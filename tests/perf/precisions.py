@@ -3,7 +3,8 @@
 ViT on CIFAR-10 (5,000 test images), LSTM on spoken digits (900), models/sequence and a multilayer perceptron of
 784–1024–1024–10 on MNIST (3,000 images held out; both are trained here). Static int8 and float16 see 500 training samples.
 Times: batch 1, one thread, all graphs of a network interleaved, five fresh processes. ResNet-20 on CIFAR-10: accuracy by
-bits of its weights. Usage: python tests/perf/precisions.py [network | bits …]
+bits of its weights. Scales: flips with 4 and 3 bits by the scale of least squared error, and by the one that just reaches
+the largest weight. Usage: python tests/perf/precisions.py [network | bits | scales …]
 """
 
 import os
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 SHARED = Path(os.environ.get("FOLDPRESS_SHARED", Path(__file__).parents[3] / "shared" / "data"))
 os.environ["FOLDPRESS_SHARED"] = str(SHARED)
@@ -24,8 +26,11 @@ import numpy as np  # noqa: E402
 import foldpress  # noqa: E402
 from foldpress.data import Dataset, fit_inputs  # noqa: E402
 from foldpress.errors import RequestError  # noqa: E402
-from foldpress.graph import input_specs, load_graph, save_graph  # noqa: E402
+from foldpress.exporter.export import export_source  # noqa: E402
+from foldpress.graph import input_specs, load_graph, save_graph, serialize  # noqa: E402
+from foldpress.optimizer import rounding  # noqa: E402
 from foldpress.optimizer.cleanup import clean_up  # noqa: E402
+from foldpress.optimizer.nbit_weights import NBitWeights  # noqa: E402
 from foldpress.optimizer.passes import apply  # noqa: E402
 from foldpress.optimizer.transformer_fusion import FuseTransformer  # noqa: E402
 from foldpress.runtime import open_session, predict  # noqa: E402
@@ -89,6 +94,28 @@ def bits() -> None:
         show("resnet20", graphs, data, foldpress.bench(list(graphs.values()), data=str(sample), seconds=SECONDS))
 
 
+def scales() -> None:
+    """Print what the choice of scales does to predictions."""
+    folders = ROOT / "tests/data"
+    for network, weights in {
+        "resnet20": SHARED / "cifar10/resnet20-12fca82f.th",
+        "ds_cnn": SHARED / "kws/ds_cnn.safetensors",
+        "lstm": SHARED / "spoken_digits/best_modelFP.pth",
+    }.items():
+        exported = export_source(
+            "model:build", str(weights), folders / network, read_data("data:load", folders / network)
+        )
+        model = apply(clean_up(), exported.graph).model
+        data = fit_inputs(read_data("data:load", folders / network), input_specs(model))
+        before = predict(open_session(serialize(model)), data, 50)[0].argmax(1)
+        for name, shares in {"least error": rounding._SHARES, "largest": np.ones(1, np.float32)}.items():
+            with mock.patch.object(rounding, "_SHARES", shares):
+                made = [apply([NBitWeights(count)], model).model for count in (4, 3)]
+            found = [predict(open_session(serialize(one)), data, 50)[0].argmax(1) for one in made]
+            told = "   ".join(f"{(one == data.y).mean():.2%} {(one != before).mean():.2%}" for one in found)
+            print(f"{network:<10}{name:<13}{told}", flush=True)
+
+
 def prepare(network: str, here: Path) -> Path:
     """Copy a network's folder, train it where it is not trained yet, and say where the weights are."""
     folder, weights = NETWORKS[network]
@@ -138,8 +165,9 @@ if __name__ == "__main__":
     if not SHARED.is_dir():
         print(f"skipped: no trained weights and data in {SHARED}")
     else:
-        for asked in sys.argv[1:] or [*NETWORKS, "bits"]:
-            if asked == "bits":
-                bits()
+        alone = {"bits": bits, "scales": scales}
+        for asked in sys.argv[1:] or [*NETWORKS, *alone]:
+            if asked in alone:
+                alone[asked]()
             else:
                 measure(asked)

@@ -82,6 +82,9 @@ class Press:
         target: what to quantize for, or None.
         ranges: how they are chosen.
         precision: what the graph is to hold and compute in.
+
+    Raises:
+        RequestError: the graph is to be quantized, and is float16.
     """
 
     def __init__(
@@ -98,6 +101,9 @@ class Press:
         self._model, self._calibration, self._numbers = model, calibration, numbers
         self._prune, self._target, self._method, self._precision = prune, target, ranges, precision
         self._shared: RangeStatistics | HistogramStatistics | None = None
+        halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+        if target is not None and any(value.dtype in halves for value in model.graph.initializers.values()):
+            raise RequestError("the graph is float16 already", mend="start from the float32 graph")
 
     def collect(self) -> None:
         """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""

@@ -113,7 +113,7 @@ def _as_multiplied(node: ir.Node, weight: NDArray[np.float32]) -> NDArray[np.flo
 
 def _block(summed: int, bits: int) -> int:
     """Of the powers of two that the kernel takes, the one that stores least: padding against scales, 4 bytes each."""
-    sizes = [2**power for power in range(4, 8) if 2**power <= _LARGEST_BLOCK[bits]]
+    sizes = [size for size in (16, 32, 64, 128) if size <= _LARGEST_BLOCK[bits]]
     return min(reversed(sizes), key=lambda size: -(-summed // size) * (size * bits // 8 + 4))
 
 
