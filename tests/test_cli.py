@@ -466,6 +466,43 @@ def _process(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "settings", "made_by", "share"),
+    [
+        (["--precision", "weight-int8"], ["precision=weight-int8"], "weight-int8", 0.7),
+        (["--precision", "weight-int4"], ["precision=weight-int4"], "weight-int4", 0.6),
+        (["--precision", "weights", "--bits", "5"], ["precision=weights", "bits=5"], "n-bit-weights", 0.6),
+        (["--precision", "float16"], ["precision=float16"], "float16", 0.8),
+    ],
+)
+def test_other_precisions_by_recipe_and_command(
+    options: list[str], settings: list[str], made_by: str, share: float,
+    classifier: Classifier, recipe: WriteRecipe, invoke: Invoke, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Catches a precision or its bits that the command line or the recipe does not pass on, in any round."""
+    out = tmp_path / "small.onnx"
+    done = invoke("quantize", classifier.net, "-o", out, "--data", classifier.data, *options, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert made_by in {entry["pass"] for entry in json.loads(done.stdout)["log"]}
+    assert out.stat().st_size < share * classifier.net.stat().st_size
+    overrides = [part for setting in settings for part in ("--set", f"quantize.{setting}")]
+    ran = invoke("run", recipe(), "-o", tmp_path / "out", *overrides, "--json")
+    assert ran.exit_code == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["graphs"]["quantized.onnx"]["macs"] == report["graphs"]["exported.onnx"]["macs"]
+    again = invoke("quantize", out, "-o", tmp_path / "again.onnx", "--data", classifier.data)
+    assert again.exit_code == 2
+    assert "start from the float" in again.stderr
+
+
+def test_options_that_do_not_go_together(classifier: Classifier, invoke: Invoke, tmp_path: Path) -> None:
+    """Catches an option without effect that nobody is told of."""
+    for wrong in (["--bits", "4"], ["--precision", "weights"], ["--precision", "float16", "--calibration", "mse"]):
+        done = invoke("quantize", classifier.net, "-o", tmp_path / "x.onnx", "--data", classifier.data, *wrong)
+        assert done.exit_code == 2
+        assert not (tmp_path / "x.onnx").exists()
+
+
 def test_dynamic_int8_by_recipe_and_command(
     classifier: Classifier, recipe: WriteRecipe, invoke: Invoke, tmp_path: Path
 ) -> None:

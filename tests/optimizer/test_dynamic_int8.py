@@ -56,6 +56,22 @@ def test_a_quantized_graph_is_not_quantized_again(classifier: Classifier) -> Non
         apply([PASS], once)
 
 
+def test_a_graph_with_contrib_operators_is_quantized() -> None:
+    """Catches a fused graph that breaks the quantizer, since no type is inferred behind onnxruntime's own operators."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1]> g (float[N, 4, 8] x) => (float[N, 4, 8] y)
+        { h = com.microsoft.BiasGelu(x, b) y = MatMul(h, W) }"""
+    )
+    rng = np.random.default_rng(0)
+    for name, shape in (("b", (8,)), ("W", (8, 8))):
+        proto.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name))
+    model = ir.from_proto(proto)
+    x = rng.standard_normal((3, 4, 8)).astype(np.float32)
+    result = apply([PASS], model)
+    before, after = (open_session(serialize(one)).run(None, {"x": x})[0] for one in (model, result.model))
+    assert 0 < np.abs(after - before).max() < 0.05 * np.abs(before).max()
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the trained LSTM is not in {SHARED}")
 def test_an_lstm_gets_smaller_and_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: a recurrent network of which only the last layer is quantized."""

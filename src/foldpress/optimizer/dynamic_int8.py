@@ -73,7 +73,11 @@ class DynamicInt8:
                 per_channel=True,
                 reduce_range=self.target.reduce_range,
                 weight_type=QuantType.QInt8,
-                extra_options={"MatMulConstBOnly": True},
+                extra_options={
+                    "MatMulConstBOnly": True,
+                    # ONNX infers no type behind onnxruntime's own operators, which a fused graph holds.
+                    "DefaultTensorType": onnx.TensorProto.FLOAT,
+                },
             )
             loaded = ir.from_proto(onnx.load(output))
         return ClearMetadataAndDocStringPass()(loaded).model

@@ -1,8 +1,9 @@
 """Weights of 1 to 8 bits, by channel, for every kind of layer: how few bits does a network need?
 
 Each weight is rounded to integers of so many bits, 0 in the middle, with one scale for each output channel, and stored in
-the smallest type of ONNX that holds it: int2, int4 or int8. DequantizeLinear turns it back into float32 as the graph runs,
-so all else computes in float32, the file is small, and nothing is faster.
+the smallest type of ONNX that holds it: int2, int4 or int8. DequantizeLinear turns it back into float32 as the graph runs:
+the file is small, and nothing but matrix products is faster. Those onnxruntime (1.31) may turn into MatMulNBits by itself,
+and then it rounds their inputs to 8 bits on the way.
 """
 
 from dataclasses import dataclass
@@ -19,12 +20,9 @@ from foldpress.optimizer.rounding import relative_error, round_groups, symmetric
 from foldpress.optimizer.static_int8 import is_quantized
 
 BITS = range(1, 9)
-# Width of each type, and the first opset and file version whose DequantizeLinear takes it by channel.
-_STORED = {
-    2: (ir.DataType.INT2, 25, 13),
-    4: (ir.DataType.INT4, 21, 10),
-    8: (ir.DataType.INT8, 13, 7),
-}
+_TYPES = {2: ir.DataType.INT2, 4: ir.DataType.INT4, 8: ir.DataType.INT8}
+# The first opset and file version whose DequantizeLinear takes integers of that width by channel.
+_STORED = {2: (25, 13), 4: (21, 10), 8: (13, 7)}
 # Where the weights of an operator stand, and which of their axes is the output channel.
 _WEIGHTS = {
     "Attention": {1: 1},
@@ -59,32 +57,31 @@ class NBitWeights:
             raise RequestError(
                 "there are no weights to round here", available=f"stored float32 weights of {', '.join(_WEIGHTS)}"
             )
-        kind, opset, version = next(_STORED[width] for width in _STORED if width >= self.bits)
-        _raise_opset(model, opset, version)
+        _raise_opset(model, *_STORED[_width(self.bits)])
         before = after = 0
         energy = error = 0.0
         log = []
         for value, axis in found.items():
             weight = value.const_value.numpy()  # type: ignore[union-attr]
-            rounded, size = self._replace(model, value, axis, kind)
+            rounded, size = self._replace(model, value, axis)
             before, after = before + weight.nbytes, after + size
             lost, all_of_it = relative_error(weight, rounded), float(np.square(weight, dtype=np.float64).sum())
             energy, error = energy + all_of_it, error + lost * all_of_it
             log.append(self._entry(str(value.name), weight.nbytes, size, lost))
         total = self._entry(f"{len(found)} weights", before, after, error / energy if energy else 0.0)
-        speed = LogEntry(self.name, "speed", "declined", "layers compute in float32 as before: smaller, not faster")
+        why = "weights become float32 again on every run; smaller, not faster, but for MatMul"
+        speed = LogEntry(self.name, "speed", "declined", why)
         return PassResult(model, (total, speed, *log))
 
-    def _replace(
-        self, model: ir.Model, value: ir.Value, axis: int, kind: ir.DataType
-    ) -> tuple[NDArray[np.float32], int]:
+    def _replace(self, model: ir.Model, value: ir.Value, axis: int) -> tuple[NDArray[np.float32], int]:
         """Put integers and DequantizeLinear in a weight's place; what they stand for, and their bytes."""
         weight = value.const_value.numpy()  # type: ignore[union-attr]
         channels = np.moveaxis(weight, axis, 0)
         groups = channels.reshape(len(channels), -1)
         integers, scales = round_groups(groups, *symmetric_levels(self.bits), signs_only=self.bits == 1)
         rounded = np.moveaxis((integers * scales[:, None]).reshape(channels.shape), 0, axis)
-        stored = np.moveaxis(integers.reshape(channels.shape), 0, axis).astype(kind.numpy())
+        kind = _TYPES[_width(self.bits, weight)].numpy()
+        stored = np.moveaxis(integers.reshape(channels.shape), 0, axis).astype(kind)
         tensors = [_constant(f"{value.name}.{what}", array) for what, array in (("int", stored), ("scale", scales))]
         node = ir.node("DequantizeLinear", tensors, {"axis": axis % weight.ndim}, name=f"{value.name}.float")
         node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
@@ -98,6 +95,16 @@ class NBitWeights:
     def _entry(self, subject: str, before: int, after: int, error: float) -> LogEntry:
         detail = f"{self.bits} bits: {before:,} to {after:,} bytes, squared error {error:.2g} of their energy"
         return LogEntry(self.name, subject, "done", detail)
+
+
+def _width(bits: int, weight: NDArray[np.float32] | None = None) -> int:
+    """Of the type that is stored.
+
+    onnxruntime 1.31 misreads an int2 matrix whose rows do not end on a whole byte, when it makes MatMulNBits of it.
+    """
+    if bits <= 2 and weight is not None and weight.ndim == 2 and weight.shape[1] % 4:
+        return 4
+    return next(width for width in _TYPES if width >= bits)
 
 
 def _weights(model: ir.Model) -> dict[ir.Value, int]:

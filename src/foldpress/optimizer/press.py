@@ -89,6 +89,9 @@ class Press:
         precision: what the graph is to hold and compute in.
         keep_float: names of nodes, or types of operators, that static int8 leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
+
+    Raises:
+        RequestError: the graph is to be quantized, and is float16.
     """
 
     def __init__(
@@ -108,6 +111,9 @@ class Press:
         self._prune, self.target, self._method, self.precision = prune, target, ranges, precision
         self._keep_float, self._float_macs = tuple(keep_float), float_macs
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
+        halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+        if target is not None and any(value.dtype in halves for value in model.graph.initializers.values()):
+            raise RequestError("the graph is float16 already", mend="start from the float32 graph")
 
     def collect(self) -> None:
         """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""

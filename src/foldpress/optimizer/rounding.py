@@ -40,6 +40,8 @@ def round_groups(groups: Floats, low: int, high: int, *, signs_only: bool = Fals
         signs = np.where(groups < 0, -1, 1).astype(np.int8)
         return signs, _best_scale(groups, signs)
     largest = np.take_along_axis(groups, np.abs(groups).argmax(1, keepdims=True), 1)
+    if low == -high:
+        largest = np.abs(largest)
     best = np.zeros(groups.shape, np.int8)
     explained = np.zeros(len(groups), np.float32)
     for reached in {low, high} if low != -high else {high}:

@@ -22,8 +22,7 @@ from foldpress.optimizer.targets import Target
 
 # By bits. Measured with onnxruntime 1.31 on x86: the larger the block the faster; with 8 bits a small one gains no
 # accuracy worth having, with 4 bits it does.
-_BLOCKS = {8: 128, 4: 32}
-_SMALLEST_BLOCK = 16  # that the kernel takes
+_LARGEST_BLOCK = {8: 128, 4: 32}
 # Without this level the 8-bit kernel unpacks all weights to float32 on every run: 20 to 70 times slower for one sample.
 _INTEGER_PRODUCTS = 4
 _FEW = 1024  # weights: below, the node's own names and attributes take what is saved
@@ -76,7 +75,7 @@ class WeightOnly:
         if reason or weight is None:
             return LogEntry(self.name, str(node.name), "declined", f"{reason}; stays float")
         weight = _as_multiplied(node, weight)
-        size = _block(len(weight), _BLOCKS[self.bits])
+        size = _block(len(weight), self.bits)
         integers, scales = round_groups(_in_blocks(weight, size).reshape(-1, size), *_levels(self.bits))
         packed = pack(integers.reshape(weight.shape[1], -1, size), self.bits)
         _replace(model, node, weight.shape, self.bits, size, packed, scales)
@@ -112,9 +111,10 @@ def _as_multiplied(node: ir.Node, weight: NDArray[np.float32]) -> NDArray[np.flo
     return np.ascontiguousarray(straight * np.float32(node.attributes.get_float("alpha", 1.0)))
 
 
-def _block(summed: int, largest: int) -> int:
-    """The kernel takes powers of two; a block longer than the weight's axis would hold padding only."""
-    return int(min(largest, max(_SMALLEST_BLOCK, 2 ** int(np.ceil(np.log2(summed))))))
+def _block(summed: int, bits: int) -> int:
+    """Of the powers of two that the kernel takes, the one that stores least: padding against scales, 4 bytes each."""
+    sizes = [size for size in (16, 32, 64, 128) if size <= _LARGEST_BLOCK[bits]]
+    return min(reversed(sizes), key=lambda size: -(-summed // size) * (size * bits // 8 + 4))
 
 
 def _levels(bits: int) -> tuple[int, int]:

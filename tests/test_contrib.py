@@ -1,0 +1,33 @@
+import onnx.parser
+import onnx_ir as ir
+import pytest
+
+from foldpress.cost import graph_cost, sample_shapes
+
+HEAD = '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1]> g'
+GRAPHS = {
+    "MatMulNBits": "(float[N, 4, 40] x, uint8[6, 3, 8] b, float[18] s) => (float[N, 4, 6] y)"
+    "{ h = com.microsoft.MatMulNBits<K = 40, N = 6, bits = 4, block_size = 16>(x, b, s) y = Relu(h) }",
+    "SkipLayerNormalization": "(float[N, 4, 6] x, float[N, 4, 6] skip, float[6] g) => (float[N, 4, 6] y)"
+    "{ a, , , h = com.microsoft.SkipLayerNormalization(x, skip, g) y = Add(a, h) }",
+    "BiasGelu": "(float[N, 4, 6] x, float[6] b) => (float[N, 4, 6] y) { h = com.microsoft.BiasGelu(x, b) y = Relu(h) }",
+    "FastGelu": "(float[N, 4, 6] x) => (float[N, 4, 6] y) { h = com.microsoft.FastGelu(x) y = Relu(h) }",
+}
+
+
+@pytest.mark.parametrize("operator", list(GRAPHS))
+def test_shapes_are_known_behind_it(operator: str) -> None:
+    """Catches MACs that are unknown as soon as onnxruntime's own operators stand in a graph."""
+    model = ir.from_proto(onnx.parser.parse_model(f"{HEAD} {GRAPHS[operator]}"))
+    shapes = sample_shapes(model)
+    assert (shapes["h"], shapes["y"]) == ((1, 4, 6), (1, 4, 6))
+
+
+def test_a_dynamic_lstm_is_counted() -> None:
+    """Catches a quantized recurrent graph whose MACs are not known any more."""
+    text = """(float[11, 1, 3] s, int8[1, 3, 24] W, int8[1, 6, 24] R, float[1] a, float[1] c, int8[1] z) => (float[11, 1, 1, 6] y) {
+        y = com.microsoft.DynamicQuantizeLSTM<hidden_size = 6>(s, W, R, , , , , , a, z, c, z)
+    }"""
+    cost = graph_cost(ir.from_proto(onnx.parser.parse_model(f"{HEAD} {text}")))
+    assert cost.macs_why is None
+    assert cost.macs == 1 * 1 * (3 * 24 + 6 * 24)
