@@ -20,7 +20,7 @@ def test_names_and_bits_are_taken_over() -> None:
 @pytest.mark.parametrize(
     ("name", "bits", "calibration", "told"),
     [
-        ("int3", None, "auto", "available: static, dynamic, weight-int8"),
+        ("int3", None, "auto", "available: auto, static, dynamic, weight-int8"),
         ("weights", None, "auto", "bits goes with precision = 'weights', and must be given"),
         ("dynamic", 4, "auto", "'dynamic' with bits = 4"),
         ("weights", 9, "auto", "available: 1 to 8"),

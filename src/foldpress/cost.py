@@ -31,6 +31,7 @@ _SCALES = {
 }
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _NOT_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
+_SMALL = {ir.DataType.INT2, ir.DataType.INT4, ir.DataType.INT8}
 # Operators that multiply matrices: what they compute, and where their second operand stands.
 MATRIX_OPERATORS = {
     "Conv": ("Conv", 1),
@@ -134,13 +135,22 @@ def _inferred(proto: onnx.ModelProto) -> Shapes:
 
 
 def stored_weight(model: ir.Model, value: ir.Value | None) -> ir.Value | None:
-    """The stored tensor that a node's weight comes from, looking through Q/DQ; None where it is computed."""
+    """The stored tensor that a node's weight comes from, looking through Q/DQ and scaled integers; None if computed."""
     while value is not None and value.name not in model.graph.initializers:
         producer = value.producer()
-        if producer is None or producer.op_type not in _PAIR:
+        if producer is None or not (producer.op_type in _PAIR or scales_integers(producer)):
             return None
         value = producer.inputs[0]
     return value
+
+
+def scales_integers(node: ir.Node) -> bool:
+    """Whether a node is part of Mul(Cast(stored integers), stored scale): a weight that is small in the file alone."""
+    value = node.inputs[0] if node.inputs else None
+    if node.op_type == "Mul" and value is not None and value.producer() is not None:
+        scale, cast = node.inputs[1], value.producer()
+        return scale is not None and scale.is_initializer() and cast is not None and scales_integers(cast)
+    return node.op_type == "Cast" and value is not None and value.is_initializer() and value.dtype in _SMALL
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
@@ -203,7 +213,7 @@ def _weights(model: ir.Model) -> list[ir.Value]:
     used_as_scale = {
         value.name
         for node in model.graph
-        for position in _SCALES.get(node.op_type, ())
+        for position in ((1,) if scales_integers(node) else _SCALES.get(node.op_type, ()))
         if position < len(node.inputs) and (value := node.inputs[position]) is not None
     }
     return [

@@ -17,6 +17,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
+from foldpress.cost import scales_integers
 from foldpress.errors import PassError, RequestError
 from foldpress.graph import initializer
 from foldpress.optimizer.passes import LogEntry, PassResult
@@ -104,8 +105,8 @@ class StaticInt8:
 
 
 def is_quantized(model: ir.Model) -> bool:
-    """Whether a graph holds integer layers or Q/DQ pairs already."""
-    return any(node.op_type in _QUANTIZED_ALREADY for node in model.graph)
+    """Whether a graph holds integer layers, Q/DQ pairs or integer weights already."""
+    return any(node.op_type in _QUANTIZED_ALREADY or scales_integers(node) for node in model.graph)
 
 
 def tensors_to_calibrate(model: ir.Model) -> list[str]:
