@@ -118,17 +118,20 @@ def quantize(
     graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
     output: Out, data: Data,
     target: Annotated[str, typer.Option(help="auto, x86-vnni, x86, arm, tensorrt or qnn.")] = "auto",
-    precision: Annotated[str, typer.Option(help="static, or dynamic for recurrent and attention layers.")] = "static",
+    precision: Annotated[str, typer.Option(help="static; dynamic for recurrent and attention layers; weight-int8 or "
+                                                "weight-int4; weights, with --bits; or float16.")] = "static",
+    bits: Annotated[int | None, typer.Option(help="1 to 8, for --precision weights.")] = None,
     calibration: Annotated[str, typer.Option(help="auto, minmax, percentile, entropy or mse.")] = "auto",
+    keep_float: Annotated[list[str] | None, typer.Option(help="A node, or a type of operator, to leave float.")] = None,
     samples: Samples = 512, seed: Seed = 0,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Int8, static or dynamic; static int8 is calibrated on real samples."""
+    """Int8, calibrated on real samples; or fewer bits, or float16."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         result = foldpress.quantize(
-            graph, output, data=data, target=target, precision=precision, calibration=calibration, samples=samples,
-            seed=seed, keep_metadata=keep_metadata,
+            graph, output, data=data, target=target, precision=precision, bits=bits, calibration=calibration,
+            keep_float=keep_float or (), samples=samples, seed=seed, keep_metadata=keep_metadata,
         )  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 

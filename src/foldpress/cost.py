@@ -13,7 +13,9 @@ import onnx
 import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
 
+from foldpress.contrib import use_standard_operators
 from foldpress.graph import copy_graph, initializer
+from foldpress.matmul_nbits import OPERATOR, stored_integers
 
 # Positions of inputs that hold scales and zero points, by operator.
 _SCALES = {
@@ -25,6 +27,7 @@ _SCALES = {
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
     "QGemm": (1, 2, 4, 5, 7, 8),
     "DynamicQuantizeLSTM": (8, 9, 10, 11),
+    "MatMulNBits": (2, 3),
 }
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _NOT_WEIGHTS = {ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING}
@@ -39,6 +42,7 @@ MATRIX_OPERATORS = {
     "MatMul": ("MatMul", 1),
     "MatMulInteger": ("MatMul", 1),
     "QLinearMatMul": ("MatMul", 3),
+    "MatMulNBits": ("MatMul", 1),
     "LSTM": ("recurrent", 1),
     "GRU": ("recurrent", 1),
     "RNN": ("recurrent", 1),
@@ -80,7 +84,7 @@ def graph_cost(model: ir.Model) -> GraphCost:
     layers = tuple(_layer(model, node, shapes) for node in model.graph if node.op_type in MATRIX_OPERATORS)
     unknown = [layer.name for layer in layers if layer.macs is None]
     weights = _weights(model)
-    total = sum(int(np.prod(value.shape.numpy() if value.shape else ())) for value in weights)
+    total = sum(int(np.prod(_weight_shape(value))) for value in weights)
     zeros = sum(_zeros(model, value) for value in weights)
     return GraphCost(
         parameters=total,
@@ -121,6 +125,7 @@ def _inferred(proto: onnx.ModelProto) -> Shapes:
             dimensions[0].dim_value = 1
     for value in proto.graph.output:  # a stored free sample axis would contradict the one sample asked for
         value.type.tensor_type.ClearField("shape")
+    use_standard_operators(proto.graph)
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     known = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
     shapes: Shapes = {value.name: _dimensions(value) for value in known if value.type.tensor_type.HasField("shape")}
@@ -148,17 +153,17 @@ def _layer(model: ir.Model, node: ir.Node, shapes: Shapes) -> LayerCost:
     operands = [node.inputs[0], *node.inputs[second : second + (2 if kind == "recurrent" else 1)]]
     stored = [found for value in operands if value is not None and (found := stored_weight(model, value)) is not None]
     matrices = [value for value in stored if value.shape is not None and len(value.shape) > 1]
-    sizes = [int(np.prod(value.shape.numpy())) for value in matrices if value.shape is not None]
+    sizes = [int(np.prod(_weight_shape(value))) for value in matrices]
     first = matrices[0] if matrices else None
     return LayerCost(
         name=str(node.name or node.outputs[0].name),
         operator=node.op_type,
-        weight_shape=tuple(first.shape.numpy()) if first is not None and first.shape is not None else (),
+        weight_shape=_weight_shape(first) if first is not None else (),
         parameters=sum(sizes),
         macs=_macs(node, kind, second, shapes),
         bytes=sum(value.const_value.nbytes for value in matrices if value.const_value is not None),
         sparsity=sum(_zeros(model, value) for value in matrices) / sum(sizes) if sum(sizes) else 0.0,
-        precision=first.dtype.name.lower() if first is not None and first.dtype is not None else "computed",
+        precision=_precision(first) if first is not None else "computed",
     )
 
 
@@ -208,6 +213,27 @@ def _weights(model: ir.Model) -> list[ir.Value]:
     ]
 
 
+def _weight_shape(value: ir.Value) -> tuple[int, ...]:
+    """The shape of the weight that a stored tensor stands for, which may be packed."""
+    packed = _in_blocks(value)
+    if packed is not None:
+        return packed.attributes.get_int("K"), packed.attributes.get_int("N")
+    return tuple(value.shape.numpy()) if value.shape is not None else ()
+
+
+def _precision(value: ir.Value) -> str:
+    packed = _in_blocks(value)
+    if packed is not None:
+        return f"int{packed.attributes.get_int('bits', 4)}"
+    return value.dtype.name.lower() if value.dtype is not None else "unknown"
+
+
 def _zeros(model: ir.Model, value: ir.Value) -> int:
-    array = initializer(model, value)
+    packed = _in_blocks(value)
+    array = initializer(model, value) if packed is None else stored_integers(model, packed)
     return 0 if array is None else int(array.size - np.count_nonzero(array))
+
+
+def _in_blocks(value: ir.Value) -> ir.Node | None:
+    """The MatMulNBits node that reads a tensor as its weight."""
+    return next((use.node for use in value.uses() if use.node.op_type == OPERATOR and use.idx == 1), None)

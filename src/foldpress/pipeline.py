@@ -22,6 +22,7 @@ from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
 from foldpress.files import sha256
 from foldpress.folds import Folds, Scheme, make_folds
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph, serialize
+from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
@@ -29,6 +30,7 @@ from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.origin import open_origin, parity_log
+from foldpress.precision import Precision
 from foldpress.progress import track
 from foldpress.provenance import digests, manifest_facts, stage_key
 from foldpress.recipe import PruneTable, Recipe, load_recipe
@@ -138,7 +140,8 @@ class _Pressing:
             prune=_prune(recipe.prune),
             target=_target(recipe),
             ranges=table.calibration if table is not None else "auto",
-            precision=table.precision if table is not None else "static",
+            precision=Precision(table.precision, table.bits) if table is not None else Precision(),
+            keep_float=table.keep_float if table is not None else (),
         )
 
     def collect(self) -> dict[str, Any]:
@@ -227,6 +230,10 @@ def _artifact(recipe: Recipe) -> str:
     return _graphs(recipe)[-1]
 
 
+def _describe(graph: Path, recipe: Recipe) -> dict[str, Any]:
+    return describe_graph(graph) | kernels_entry(graph, recipe.benchmark.providers[0])
+
+
 def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], found: dict[str, str]) -> dict[str, Any]:
     return {
         "artifact": _artifact(recipe),
@@ -236,7 +243,7 @@ def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], f
         "has_labels": task.has_labels,
         "limits": recipe.gate.limits(),
         "confidence": recipe.gate.confidence,
-        "graphs": {name: describe_graph(here / name) | {"score": scores[name]} for name in _graphs(recipe)},
+        "graphs": {name: _describe(here / name, recipe) | {"score": scores[name]} for name in _graphs(recipe)},
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "command": f"foldpress run {shlex.quote(str(recipe.path))}",
         "digests": found,

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from foldpress.errors import RecipeError
+from foldpress.errors import RecipeError, RequestError
+from foldpress.precision import PrecisionName, choose_precision
 
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _MILLISECONDS = {"": 1.0, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
@@ -104,10 +105,20 @@ class QuantizeTable(_Table):
     """`[quantize]`: integer types by target, ranges from calibration samples."""
 
     target: Literal["auto", "x86-vnni", "x86", "arm", "tensorrt", "qnn"] = "auto"
-    precision: Literal["static", "dynamic"] = "static"
+    precision: PrecisionName = "static"
+    bits: Annotated[int, Field(ge=1, le=8, strict=True)] | None = None
     calibration: Literal["auto", "minmax", "percentile", "entropy", "mse"] = "auto"
     samples: Count = 512
+    keep_float: tuple[str, ...] = ()
     keep_metadata: bool = False
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> "QuantizeTable":
+        try:
+            choose_precision(self.precision, self.bits, self.calibration)
+        except RequestError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class BenchmarkTable(_Table):

@@ -67,7 +67,22 @@ def show_graph(found: dict[str, Any]) -> list[Any]:
     ]  # fmt: skip
     total = f"{found['bytes']:,} bytes, {found['parameters']:,} parameters, {_count(found['macs'])} MACs a sample, "
     operators = ", ".join(f"{count} {name}" for name, count in found["operators"].items())
-    return [plain_table(header, rows), f"{total}{found['sparsity']:.1%} zeros", f"operators: {operators}"]
+    return [
+        plain_table(header, rows),
+        f"{total}{found['sparsity']:.1%} zeros",
+        f"operators: {operators}",
+        escape(f"integer kernels on this CPU: {_kernels(found)}"),
+    ]
+
+
+def _kernels(found: dict[str, Any]) -> str:
+    kernels = found["kernels"]
+    if kernels is None:
+        return f"unknown: {found['kernels_why']}"
+    integer = ", ".join(f"{count} {name}" for name, count in kernels["integer"].items())
+    return (
+        f"{integer or 'none'}; layers in float: {len(kernels['float_layers'])}; conversions: {kernels['conversions']}"
+    )
 
 
 def show_machine(found: dict[str, Any]) -> list[str]:

@@ -55,7 +55,14 @@ def check_provider(provider: str) -> None:
     )
 
 
-def open_session(graph: bytes | Path, *, provider: str = CPU, threads: int = 0, optimize: bool = True) -> Any:
+def open_session(
+    graph: bytes | Path,
+    *,
+    provider: str = CPU,
+    threads: int = 0,
+    optimize: bool = True,
+    write_optimized: Path | None = None,
+) -> Any:
     """An onnxruntime session on exactly this provider; nothing falls back in silence.
 
     Args:
@@ -63,6 +70,7 @@ def open_session(graph: bytes | Path, *, provider: str = CPU, threads: int = 0, 
         provider: execution provider; nodes that it cannot take are an error, unless it is the CPU itself.
         threads: threads within an operator; 0 lets onnxruntime choose.
         optimize: whether onnxruntime may rewrite the graph.
+        write_optimized: where to write the graph that onnxruntime makes of it, its memory layout left as it is.
 
     Raises:
         ProviderError: the provider is absent, or is not the one that would run.
@@ -77,6 +85,10 @@ def open_session(graph: bytes | Path, *, provider: str = CPU, threads: int = 0, 
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if write_optimized is not None:
+        options.optimized_model_filepath = str(write_optimized)
+        # One level below the default: changing the layout would rename layers.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     try:
         session = ort.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options, providers=[provider])
     except _LOAD_ERRORS as error:

@@ -20,14 +20,16 @@ from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
+from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows, choose_precision
+from foldpress.optimizer.press import Press, Prune, calibration_rows
 from foldpress.optimizer.ranges import choose_method
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
+from foldpress.precision import choose_precision
 from foldpress.runtime import CPU, open_session, predict
 from foldpress.sources import read_data
 
@@ -110,24 +112,38 @@ def quantize(
     data: str,
     target: str = "auto",
     precision: str = "static",
+    bits: int | None = None,
     calibration: str = "auto",
+    keep_float: Sequence[str] = (),
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
 ) -> StageResult:
-    """Int8: static, calibrated on samples of `data`, or dynamic, which only checks that they fit; targets are not needed.
+    """Quantize: by default to static int8, calibrated on samples of `data`; targets are not needed.
 
-    The file is lean, unless `keep_metadata`: no shapes, notes and long names inside the graph.
+    Args:
+        graph: a float .onnx file.
+        output: the .onnx file to write.
+        data: real samples, as `[data] source` names them. Where nothing is calibrated they only have to fit.
+        target: the hardware, as `[quantize] target` names it.
+        precision: "static", "dynamic", "weight-int8", "weight-int4", "weights" or "float16".
+        bits: 1 to 8, with "weights" alone.
+        calibration: how "static" chooses ranges.
+        keep_float: names of nodes, or types of operators, that "static" leaves float.
+        samples: how many to calibrate on.
+        seed: of their draw.
+        keep_metadata: leave shapes, notes and long names in the file, which is lean otherwise.
 
     Raises:
-        RequestError: graph or data are wrong, or the graph holds integers already.
+        RequestError: graph, data or options are wrong, or the graph holds integers already.
     """
     press = partial(
         Press,
         prune=None,
         target=choose_target(target),
         ranges=choose_method(calibration),
-        precision=choose_precision(precision),
+        precision=choose_precision(precision, bits, calibration),
+        keep_float=keep_float,
     )
     return _press(press, graph, output, data, samples, seed, keep_metadata)
 
@@ -198,7 +214,7 @@ def bench(
 
 
 def inspect(graph: Path | str) -> dict[str, Any]:
-    """Operators, parameters, MACs, bytes and sparsity of a graph, by layer and in all.
+    """Operators, parameters, MACs, bytes and sparsity of a graph, by layer and in all, and which kernels run on this CPU.
 
     Raises:
         GraphError: no such graph, or a damaged one.
@@ -206,7 +222,7 @@ def inspect(graph: Path | str) -> dict[str, Any]:
     path = Path(graph)
     cost = graph_cost(load_graph(path))
     layers = [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
-    return describe_graph(path) | {"operators": cost.operators, "layers": layers}
+    return describe_graph(path) | {"operators": cost.operators, "layers": layers} | kernels_entry(path)
 
 
 def _press(

@@ -1,5 +1,6 @@
 """The tables of the HTML report: what stands in each cell, and why a figure is missing where one is."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,8 @@ class Table:
 def graph_table(report: Mapping[str, Any]) -> Table:
     """Baseline to artifact, one row a graph: sizes, speed, score on the test split."""
     rows = summary_rows(report)
-    table = Table(["graph", "size", "parameters", "MACs", "sparsity", "p50", "speedup", f"{metric_of(report)} (test)"])
+    titles = ["graph", "size", "parameters", "MACs", "sparsity", "p50", "speedup", f"{metric_of(report)} (test)"]
+    table = Table([*titles, "integer kernels"])
     table.rows = [_graph_row(table, report, row, rows[0]) for row in rows]
     table.strong = {str(report.get("artifact"))}
     return table
@@ -76,7 +78,21 @@ def _graph_row(table: Table, report: Mapping[str, Any], row: GraphRow, baseline:
         table.cell(facts, "p50_ms", milliseconds),
         table.cell(facts, "speedup", times, _between(row.speedup_low, row.speedup_high)),
         table.cell({**facts, "accuracy_why": unscored}, "accuracy", lambda value: score(value, metric)),
+        table.cell(facts, "kernels", _integer_kernels, _float_layers(facts.get("kernels"))),
     ]
+
+
+def _integer_kernels(kernels: Mapping[str, Any]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in kernels["integer"].items()) or "none"
+
+
+def _float_layers(kernels: Mapping[str, Any] | None) -> str:
+    """What a graph with integer kernels runs in float all the same."""
+    if not kernels or not kernels["integer"]:
+        return ""
+    layers = Counter(kernels["float_layers"].values())
+    float_ = ", ".join(f"{number} {name}" for name, number in sorted(layers.items()))
+    return f"in float: {float_ or 'no layer'}; {kernels['conversions']} conversions"
 
 
 def accuracy_table(report: Mapping[str, Any], drops: list[Drop]) -> Table:

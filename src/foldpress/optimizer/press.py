@@ -4,6 +4,7 @@ Statistics are collected once for all folds. Where pruning itself learns from da
 so ranges are collected anew for each; else one pass of calibration serves all rounds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,19 +16,23 @@ from numpy.typing import NDArray
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
 from foldpress.optimizer.dynamic_int8 import DynamicInt8
+from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.histogram import Histograms, HistogramStatistics, collect_histograms
+from foldpress.optimizer.nbit_weights import NBitWeights
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
+from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
 from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
+from foldpress.optimizer.weight_only import WeightOnly
+from foldpress.precision import Precision
 
-Precision = Literal["static", "dynamic"]
-_PRECISIONS: dict[str, Precision] = {"static": "static", "dynamic": "dynamic"}
+STATIC_INT8 = Precision("static")
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ class Press:
         prune: what to prune, or None.
         target: what to quantize for, or None.
         ranges: how they are chosen.
-        precision: static int8 from those ranges, or dynamic int8, which needs none.
+        precision: what the graph is to hold and compute in.
+        keep_float: names of nodes, or types of operators, that static int8 leaves float.
     """
 
     def __init__(
@@ -90,39 +96,65 @@ class Press:
         prune: Prune | None,
         target: Target | None,
         ranges: Method = "auto",
-        precision: Precision = "static",
+        precision: Precision = STATIC_INT8,
+        keep_float: Sequence[str] = (),
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
         self._prune, self._target, self._method, self._precision = prune, target, ranges, precision
+        self._keep_float = tuple(keep_float)
         self._shared: RangeStatistics | HistogramStatistics | None = None
 
     def collect(self) -> None:
         """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""
         if self._prune is not None and self._prune.learns:
             _ = self._grams
-        elif self._target is not None and self._precision == "static":
+        elif self._target is not None and self._precision.learns:
             self._shared_statistics(self._pruned(None, 0).model)
 
     def ship(self) -> Pressed:
         """The graphs that learned from all folds."""
-        return self._press(None, 0)
+        return self._alike if self._is_blind else self._press(None, 0)
 
     def without(self, fold: int, repeat: int = 0) -> Pressed:
         """The graphs that learned from every fold but one."""
-        return self._press(fold, repeat)
+        return self._alike if self._is_blind else self._press(fold, repeat)
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether nothing looks at data: then all rounds make the same graph."""
+        quantizes_blindly = self._target is None or not self._precision.learns
+        return quantizes_blindly and not (self._prune is not None and self._prune.learns)
+
+    @cached_property
+    def _alike(self) -> Pressed:
+        return self._press(None, 0)
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
         pruned = self._pruned(fold, repeat)
         if self._target is None:
             return Pressed(pruned.model if self._prune else None, None, pruned.log)
-        if self._precision == "dynamic":
-            dynamic = apply([DynamicInt8(self._target)], pruned.model)
-            return Pressed(pruned.model if self._prune else None, dynamic.model, pruned.log + dynamic.log)
+        if self._precision.name != "static":
+            made = apply([self._precision_pass(self._target, pruned.model, fold, repeat)], pruned.model)
+            return Pressed(pruned.model if self._prune else None, made.model, pruned.log + made.log)
         outputs = frozenset(str(value.name) for value in pruned.model.graph.outputs)
         statistics = self._statistics_for(pruned.model, fold, repeat)
         ranges, chosen = choose_ranges(statistics, self._method, self._target, outputs)
-        quantized = apply([StaticInt8(ranges, self._target), FloatOutputs()], pruned.model)
+        left_float = nodes_left_float(pruned.model, self._target, self._keep_float)
+        quantized = apply([StaticInt8(ranges, self._target, left_float), FloatOutputs()], pruned.model)
         return Pressed(pruned.model if self._prune else None, quantized.model, (*pruned.log, chosen, *quantized.log))
+
+    def _precision_pass(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> Pass:
+        """The one pass of every precision but static int8."""
+        name, bits = self._precision.name, self._precision.bits
+        if name == "dynamic":
+            return DynamicInt8(target)
+        if name == "float16":
+            found, without = self._collected(model, fold, repeat)
+            assert isinstance(found, RangeStatistics)  # noqa: S101  # what _collect makes for float16
+            return Float16(magnitudes(found, without, repeat))
+        if bits is not None:
+            return NBitWeights(bits)
+        return WeightOnly(8 if name == "weight-int8" else 4, target)
 
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
         if self._prune is None:
@@ -135,12 +167,18 @@ class Press:
         return self._grams.all() if fold is None else self._grams.without(fold, repeat)
 
     def _statistics_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges | Histograms:
+        found, without = self._collected(model, fold, repeat)
+        return found.all() if without is None else found.without(without, repeat)
+
+    def _collected(
+        self, model: ir.Model, fold: int | None, repeat: int
+    ) -> tuple[RangeStatistics | HistogramStatistics, int | None]:
+        """Statistics of that network, and the fold that has yet to be left out of them."""
         if self._prune is not None and self._prune.learns:  # a network of this round's own
             chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
             seen = self._calibration.select(np.flatnonzero(chosen))
-            return self._collect(model, seen, np.zeros((1, len(seen)), np.intp)).all()
-        shared = self._shared_statistics(model)
-        return shared.all() if fold is None else shared.without(fold, repeat)
+            return self._collect(model, seen, np.zeros((1, len(seen)), np.intp)), None
+        return self._shared_statistics(model), fold
 
     def _shared_statistics(self, model: ir.Model) -> RangeStatistics | HistogramStatistics:
         """Statistics by fold of the one network that all rounds quantize."""
@@ -151,6 +189,8 @@ class Press:
     def _collect(
         self, model: ir.Model, calibration: Dataset, numbers: Indices
     ) -> RangeStatistics | HistogramStatistics:
+        if self._precision.name == "float16":
+            return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
         spread = self._target is not None and needs_histograms(self._method, self._target)
         collect = collect_histograms if spread else collect_ranges
         return collect(model, tensors_to_calibrate(model), calibration, numbers)
@@ -164,17 +204,6 @@ class Press:
                 mend='leave [prune] out, or use method = "unstructured"',
             )
         return collect_grams(self._model, layers, self._calibration, self._numbers)
-
-
-def choose_precision(name: str) -> Precision:
-    """The precision of that name.
-
-    Raises:
-        RequestError: there is no such precision.
-    """
-    if name not in _PRECISIONS:
-        raise RequestError(f"there is no precision {name!r}", available=", ".join(_PRECISIONS))
-    return _PRECISIONS[name]
 
 
 def calibration_rows(numbers: Indices, samples: int, seed: int) -> Indices:

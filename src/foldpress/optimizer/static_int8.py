@@ -7,7 +7,8 @@ into a private folder each time, since the cache checks neither model nor data.
 import logging
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -28,13 +29,13 @@ _PASS_THROUGH = ("Clip", "Concat", "Flatten", "Pad", "Relu", "Reshape", "Resize"
                  "Transpose", "Unsqueeze")  # fmt: skip
 QUANTIZED_OPERATORS = _INTEGER_KERNELS + _PASS_THROUGH
 _QUANTIZED_ALREADY = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "QLinearConv",
-                      "QLinearMatMul", "MatMulInteger", "ConvInteger", "QGemm", "QAttention"}  # fmt: skip
+                      "QLinearMatMul", "MatMulInteger", "MatMulNBits", "ConvInteger", "QGemm", "QAttention"}  # fmt: skip
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class StaticInt8:
-    """Quantize a float graph with given ranges for a target.
+    """Quantize a float graph with given ranges for a target. `left_float` names nodes that stay float, with the reason.
 
     Raises:
         RequestError: the graph is quantized already.
@@ -43,6 +44,7 @@ class StaticInt8:
 
     ranges: Ranges
     target: Target
+    left_float: Mapping[str, str] = field(default_factory=dict)
     name: str = "static-int8"
 
     def __call__(self, model: ir.Model) -> PassResult:
@@ -53,7 +55,7 @@ class StaticInt8:
         if missing:
             raise PassError(f"no range for {', '.join(missing[:3])}: the statistics belong to another graph")
         quantized = self._quantize(model)
-        return PassResult(quantized, (self._type_entry(), *_log(self.name, model, quantized)))
+        return PassResult(quantized, (self._type_entry(), *self._log(model, quantized)))
 
     def _quantize(self, model: ir.Model) -> ir.Model:
         proto = ir.to_proto(model)
@@ -67,6 +69,7 @@ class StaticInt8:
                 output,
                 None,
                 op_types_to_quantize=list(QUANTIZED_OPERATORS),
+                nodes_to_exclude=list(self.left_float),
                 per_channel=True,
                 reduce_range=self.target.reduce_range,
                 activation_type=QuantType.QInt8 if self.target.signed_activations else QuantType.QUInt8,
@@ -83,6 +86,21 @@ class StaticInt8:
 
     def _type_entry(self) -> LogEntry:
         return LogEntry(self.name, "types", "done", f"target {self.target.name}: {self.target.why}")
+
+    def _log(self, before: ir.Model, after: ir.Model) -> list[LogEntry]:
+        """Which weighted operators became integer, and what stayed float."""
+        layers = {str(node.name): _fed_by_integers(node) for node in after.graph if node.op_type in _WEIGHTED}
+        done = [name for name, integer in layers.items() if integer]
+        entries = [LogEntry(self.name, f"{len(done)} layers", "done", ", ".join(done))] if done else []
+        reasons = {name: "it multiplies two computed tensors" for name, integer in layers.items() if not integer}
+        for name, why in (reasons | dict(self.left_float)).items():
+            entries.append(LogEntry(self.name, name, "declined", f"{why}; stays float"))
+        others = Counter(node.op_type for node in before.graph if node.op_type not in QUANTIZED_OPERATORS)
+        for operator, count in sorted(others.items()):
+            entries.append(
+                LogEntry(self.name, f"{count} {operator}", "declined", "no integer kernel for it here; stays float")
+            )
+        return entries
 
 
 def is_quantized(model: ir.Model) -> bool:
@@ -107,22 +125,6 @@ def _tensors_data(ranges: Ranges) -> TensorsData:
     return TensorsData(
         CalibrationMethod.MinMax, {name: TensorData(lowest=low, highest=high) for name, low, high in rows}
     )
-
-
-def _log(name: str, before: ir.Model, after: ir.Model) -> list[LogEntry]:
-    """Which weighted operators became integer, and which kinds of operator stayed float."""
-    entries = []
-    kept: Counter[str] = Counter(node.op_type for node in before.graph if node.op_type not in QUANTIZED_OPERATORS)
-    quantized = {node.name: _fed_by_integers(node) for node in after.graph if node.op_type in _WEIGHTED}
-    done = [node for node, integer in quantized.items() if integer]
-    if done:
-        entries.append(LogEntry(name, f"{len(done)} layers", "done", ", ".join(map(str, done))))
-    for node, integer in quantized.items():
-        if not integer:
-            entries.append(LogEntry(name, str(node), "declined", "it multiplies two computed tensors; stays float"))
-    for operator, count in sorted(kept.items()):
-        entries.append(LogEntry(name, f"{count} {operator}", "declined", "no integer kernel for it here; stays float"))
-    return entries
 
 
 def _fed_by_integers(node: ir.Node) -> bool:

@@ -3,6 +3,9 @@
 Measured on x86 with VNNI or AMX, U8 activations × S8 weights is the only pair with a fast kernel. Without VNNI the same
 kernel saturates its 16-bit sums, which weights of 7 bits (reduce_range) avoid. ARM and TensorRT want signed, symmetric
 activations.
+
+The integer kernels of x86 multiply channels four at a time. A convolution over fewer (the first of a network: three colors,
+one spectrogram) is no faster in integers, and the rounding of its input is felt by every layer behind it (docs/measurements.md).
 """
 
 import platform
@@ -22,6 +25,7 @@ class Target:
     signed_activations: bool
     symmetric_activations: bool
     reduce_range: bool
+    float_channels: int  # a convolution over so many channels or fewer stays float
     why: str
 
 
@@ -29,18 +33,30 @@ TARGETS = {
     target.name: target
     for target in (
         Target(
-            "x86-vnni", False, False, False, "U8 activations, S8 weights: the pair that VNNI and AMX multiply natively"
+            "x86-vnni",
+            False,
+            False,
+            False,
+            4,
+            "U8 activations, S8 weights: the pair that VNNI and AMX multiply natively",
         ),
         Target(
-            "x86", False, False, True, "U8 activations, 7-bit S8 weights: without VNNI, 16-bit sums saturate at 8 bits"
+            "x86",
+            False,
+            False,
+            True,
+            4,
+            "U8 activations, 7-bit S8 weights: without VNNI, 16-bit sums saturate at 8 bits",
         ),
         Target(
-            "arm", True, True, False, "S8 activations and weights, symmetric: what the dot-product instructions take"
+            "arm", True, True, False, 0, "S8 activations and weights, symmetric: what the dot-product instructions take"
         ),
         Target(
-            "tensorrt", True, True, False, "S8 activations and weights with zero point 0: all that TensorRT accepts"
+            "tensorrt", True, True, False, 0, "S8 activations and weights with zero point 0: all that TensorRT accepts"
         ),
-        Target("qnn", False, False, False, "U8 activations, S8 weights by channel: what the Hexagon processor takes"),
+        Target(
+            "qnn", False, False, False, 0, "U8 activations, S8 weights by channel: what the Hexagon processor takes"
+        ),
     )
 }
 

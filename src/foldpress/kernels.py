@@ -1,0 +1,65 @@
+"""Which kernels really run: read from the graph that onnxruntime makes for a provider, not from the file.
+
+A file full of Q/DQ pairs may run in float all the same: a pair that does not fuse with its operator is two more operators.
+"""
+
+import tempfile
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from foldpress.cost import MATRIX_OPERATORS
+from foldpress.errors import FoldpressError
+from foldpress.runtime import CPU, open_session
+
+_INTEGER = {"QGemm", "MatMulInteger", "ConvInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention",
+            "DynamicQuantizeLSTM", "MatMulNBits", "GatherBlockQuantized", "NhwcMaxPool"}  # fmt: skip
+_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+_FUSED = ("Fused", "Nhwc")  # what onnxruntime puts before an operator's name where it took in a neighbor
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What runs: integer kernels by type, matrix layers in float (name → type), and conversions left between the two."""
+
+    integer: dict[str, int]
+    float_layers: dict[str, str]
+    conversions: int
+
+
+def kernels_entry(graph: Path, provider: str = CPU) -> dict[str, Any]:
+    """`kernels` as it stands in reports; null, with the reason, where the provider does not show what it runs."""
+    try:
+        return {"kernels": asdict(running_kernels(graph, provider))}
+    except FoldpressError as error:
+        return {"kernels": None, "kernels_why": str(error).splitlines()[0]}
+
+
+def running_kernels(graph: Path, provider: str = CPU) -> Kernels:
+    """The kernels of a graph on a provider.
+
+    Raises:
+        ProviderError: the provider is absent, or cannot run a node.
+        GraphError: onnxruntime cannot load the graph.
+    """
+    with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        open_session(graph, provider=provider, write_optimized=optimized)
+        nodes = onnx.load(optimized, load_external_data=False).graph.node
+    counts = Counter(node.op_type for node in nodes)
+    integer = {name: counts[name] for name in sorted(counts) if name in _INTEGER or name.startswith("QLinear")}
+    layers = {node.name: _plain(node.op_type) for node in nodes if _plain(node.op_type) in MATRIX_OPERATORS}
+    return Kernels(
+        integer,
+        {name: operator for name, operator in layers.items() if operator not in integer},
+        sum(counts[name] for name in _CONVERSIONS),
+    )
+
+
+def _plain(operator: str) -> str:
+    for prefix in _FUSED:
+        operator = operator.removeprefix(prefix)
+    return operator

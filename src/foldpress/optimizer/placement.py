@@ -1,0 +1,58 @@
+"""Which nodes stay float, decided before anything is quantized, and why.
+
+Two things decide: what the recipe asks for by name, and the target's profile. Whether int8 as a whole is worth it on a
+machine is measured, not foreseen: see `foldpress.choice`.
+"""
+
+import difflib
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from foldpress.cost import stored_weight
+from foldpress.errors import RequestError
+from foldpress.optimizer.targets import Target
+
+
+def nodes_left_float(model: ir.Model, target: Target, asked: Sequence[str] = ()) -> dict[str, str]:
+    """Names of the nodes that stay float, each with the reason.
+
+    Args:
+        model: a float graph whose nodes have names.
+        target: what it is quantized for.
+        asked: names of nodes, or types of operators, that the user wants float.
+
+    Raises:
+        RequestError: the graph has no node of such a name or type.
+    """
+    reasons = {str(node.name): why for node in model.graph if (why := _shallow(model, node, target))}
+    return reasons | dict.fromkeys(_named(model, asked), "asked for by keep_float")
+
+
+def _shallow(model: ir.Model, node: ir.Node, target: Target) -> str | None:
+    """Why a convolution over few channels stays float; depthwise ones have kernels of their own."""
+    weight = stored_weight(model, node.inputs[1]) if node.op_type == "Conv" else None
+    if weight is None or weight.shape is None or _groups(node) > 1:
+        return None
+    channels = weight.shape.numpy()[1]
+    if channels > target.float_channels:
+        return None
+    return f"over {channels} input channel{'s' * (channels > 1)} integers are no faster on {target.name}, and cost accuracy"
+
+
+def _groups(node: ir.Node) -> int:
+    return node.attributes["group"].as_int() if "group" in node.attributes else 1
+
+
+def _named(model: ir.Model, asked: Sequence[str]) -> list[str]:
+    names = [str(node.name) for node in model.graph]
+    types = {node.op_type for node in model.graph}
+    for one in asked:
+        if one not in names and one not in types:
+            near = difflib.get_close_matches(one, [*names, *sorted(types)], 3)
+            raise RequestError(
+                f"keep_float names {one!r}, but the graph has no node and no operator of that name",
+                available=", ".join(near or sorted(types)),
+                mend="foldpress inspect MODEL.onnx lists the nodes",
+            )
+    return [str(node.name) for node in model.graph if node.name in asked or node.op_type in asked]

@@ -1,0 +1,51 @@
+"""The precisions that `[quantize]` and `foldpress quantize` can be asked for, and which options go together."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from foldpress.errors import RequestError
+
+PrecisionName = Literal["static", "dynamic", "weight-int8", "weight-int4", "weights", "float16"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision by name; `bits` goes with "weights" alone."""
+
+    name: PrecisionName = "static"
+    bits: int | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether it looks at data, and so must not see the fold that it is judged on."""
+        return self.name in ("static", "float16")
+
+
+def choose_precision(name: str, bits: int | None = None, calibration: str = "auto") -> Precision:
+    """The precision of that name.
+
+    Args:
+        name: one of `PrecisionName`.
+        bits: 1 to 8, for "weights".
+        calibration: how ranges are chosen, which only "static" does.
+
+    Raises:
+        RequestError: there is no such precision, or an option does not go with it.
+    """
+    known: dict[str, PrecisionName] = {one: one for one in get_args(PrecisionName)}
+    if name not in known:
+        raise RequestError(f"there is no precision {name!r}", available=", ".join(known))
+    if (bits is not None) != (name == "weights"):
+        given = "without bits" if bits is None else f"with bits = {bits}"
+        raise RequestError(
+            f"precision = {name!r} {given}: bits goes with precision = 'weights', and must be given there",
+            available='1 to 8 bits; "weight-int8" and "weight-int4" say theirs by name',
+        )
+    if bits is not None and bits not in range(1, 9):
+        raise RequestError(f"weights cannot have {bits} bits", available="1 to 8")
+    if calibration != "auto" and name != "static":
+        raise RequestError(
+            f"precision = {name!r} takes no calibration method (given: {calibration!r}): only static int8 chooses ranges",
+            mend='leave calibration out, or use precision = "static"',
+        )
+    return Precision(known[name], bits)
