@@ -10,7 +10,7 @@ are integers: merging is exact, associative and commutative, and leaving a fold 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,22 +96,19 @@ def collect_histograms(
     names = tuple(tensors)
     low, high = nothing_seen(len(numbers), int(numbers.max()) + 1, len(names))
     counts = np.zeros((*low.shape, BINS), np.int64)
-    order = np.lexsort(numbers[::-1])  # fold by fold, so that most batches belong to one fold and are counted at once
+    kinds, kind = np.unique(numbers, axis=1, return_inverse=True)  # fold numbers that samples share in all repeats
+    order = np.argsort(kind, kind="stable")  # so that most batches are of one kind, and counted at once
     for tensor, position, values in observe(model, names, dataset, order, budget=budget):
-        for fold_of, chosen in _alike(numbers[:, position]):
-            part = _histogram(values[chosen] if len(position) > 1 else values)
-            for repeat, fold in enumerate(fold_of):
+        borders = np.flatnonzero(np.diff(kind[position])) + 1
+        parts = np.split(values, borders) if len(borders) else [values]
+        for first, alike in zip([0, *borders], parts, strict=True):
+            part = _histogram(alike)
+            for repeat, fold in enumerate(kinds[:, kind[position[first]]]):
                 _add(low, high, counts, (repeat, fold, tensor), part)
     return HistogramStatistics(RangeStatistics(names, low, high), counts)
 
 
 Part = tuple[np.float32, np.float32, Counts]
-
-
-def _alike(numbers: Indices) -> Iterator[tuple[Indices, Indices]]:
-    """The fold numbers that samples share in all repeats, [repeats], with those samples; numbers are [repeats, n]."""
-    kinds, kind = np.unique(numbers, axis=1, return_inverse=True)
-    return ((fold_of, np.flatnonzero(kind == number)) for number, fold_of in enumerate(kinds.T))
 
 
 def _histogram(values: NDArray[np.float32]) -> Part:
