@@ -119,7 +119,9 @@ def main(methods: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as name:
         graph, images, more = prepare(Path(name))
-        print("| method | loop, K = 10 | one pass, K = 10 | ratio | K = 2 | K = 10 / K = 2 | 500 images | 5,000 images |")
+        print(
+            "| method | loop, K = 10 | one pass, K = 10 | ratio | K = 2 | K = 10 / K = 2 | 500 images | 5,000 images |"
+        )
         print("|---|---|---|---|---|---|---|---|")
         for method in methods:
             taken: dict[int, list[Cost]] = {2: [], FOLDS: []}

@@ -121,7 +121,9 @@ def _bytes_of_a_sample(model: ir.Model, tensors: Sequence[str], dataset: Dataset
     feed = dataset.batch(np.zeros(1, np.intp))
     computed = [name for name in tensors if name not in feed]
     session = _open(model, [], computed)
-    counts = dict(zip(computed, fetch(session, [_reader(name) for name in computed], feed), strict=True)) if computed else {}
+    counts = (
+        dict(zip(computed, fetch(session, [_reader(name) for name in computed], feed), strict=True)) if computed else {}
+    )
     return [_FLOAT_BYTES * (int(counts[name]) if name in counts else feed[name].size) for name in tensors]
 
 

@@ -23,7 +23,9 @@ from foldpress.optimizer.statistics import Ranges, RangeStatistics, extremes, no
 
 BINS = 2048
 _LEAST_EXPONENT = -100  # keeps bin widths within float32 where a tensor is zero
-_PIECE = 2**15  # values whose bins stay in the processor's cache while they are counted: four times faster than a batch at once
+_PIECE = (
+    2**15
+)  # values whose bins stay in the processor's cache while they are counted: four times faster than a batch at once
 
 Counts = NDArray[np.int64]
 
