@@ -33,6 +33,7 @@ class Chain:
     producer: ir.Node
     consumer: Layer
     channels: int
+    from_depthwise: bool
     stored: Stored
     tensors: Stored
 
@@ -47,9 +48,14 @@ class Chain:
         return self.producer.op_type == "LayerNormalization"
 
     @property
-    def depthwise(self) -> bool:
+    def into_depthwise(self) -> bool:
         """Whether each output of the consumer sees one channel alone, so that its scale is free."""
-        return self.consumer.groups == self.channels > 1
+        return self.consumer.groups == self.channels
+
+    @property
+    def touches_depthwise(self) -> bool:
+        """Whether either layer is a depthwise convolution."""
+        return self.into_depthwise or self.from_depthwise
 
     def columns(self, features: int) -> NDArray[np.intp]:
         """The channel of each input of the consumer, [G, D]."""
@@ -76,7 +82,7 @@ def rescale(model: ir.Model, chain: Chain, scales: Scales) -> None:
     """Divide the producer's channels by `scales`, [C], and multiply the consumer's inputs by them, in place."""
     for name, axis in chain.stored:
         stored = initializer(model, model.graph.initializers[name])
-        assert stored is not None  # noqa: S101  # see _follow
+        assert stored is not None  # noqa: S101  # see _stored
         shape = [-1 if index == axis else 1 for index in range(stored.ndim)]
         set_initializer(model, name, (stored / scales.reshape(shape)).astype(stored.dtype))
     weight = chain.consumer.matrices(model)
@@ -109,7 +115,8 @@ def _ended(model: ir.Model, node: ir.Node, layer: Layer, stored: Stored, tensors
     summed = 1 if layer.node.op_type == "Conv" else len(layer.input.shape or ()) - 1
     if tensors[-1][1] != summed or channels == 1:
         return f"{layer.name} does not sum over its channels"
-    return Chain(node, layer, channels, stored, tuple(tensors))
+    from_depthwise = _attribute(node, "group", 1) == channels
+    return Chain(node, layer, channels, from_depthwise, stored, tuple(tensors))
 
 
 def _stored(model: ir.Model, node: ir.Node, layer: Layer | None) -> Stored | str:
@@ -123,9 +130,12 @@ def _stored(model: ir.Model, node: ir.Node, layer: Layer | None) -> Stored | str
     else:
         bias = layer.bias(model)
         found = [(layer.weight, 1 if layer.transposed else 0)]
-        found += [] if bias is None else [(bias, len(bias.shape or ()) - 1)]
+        found += [] if bias is None else [(bias, max(len(bias.shape or ()) - 1, 0))]
     if any(initializer(model, value) is None or len(value.uses()) > 1 for value, _ in found):
         return "its weight or bias is computed, or shared with another layer"
+    sizes = {(*value.shape.numpy(), 0)[axis] for value, axis in found if value.shape is not None}
+    if len(sizes) > 1:
+        return "its bias is not of one number a channel"
     return tuple((str(value.name), axis) for value, axis in found)
 
 
@@ -140,6 +150,8 @@ def _step(model: ir.Model, node: ir.Node, axis: int) -> int | str:
     shape = list(node.inputs[0].shape or ()) if node.inputs[0] is not None else []
     if node.op_type in _HOMOGENEOUS or (node.op_type in _POOLING and axis == 1):
         return axis
+    if node.op_type == "Transpose" and "perm" in node.attributes:
+        return list(node.attributes["perm"].as_ints()).index(axis)
     if node.op_type in ("Flatten", "Reshape"):
         after = node.outputs[0].shape
         only_places = axis == 1 and all(size == 1 for size in shape[2:])

@@ -32,7 +32,8 @@ _PLACES = 64
 class GramStatistics:
     """For every layer, by name: G of each fold of each repeat, [repeats, folds, D + 1, D + 1].
 
-    Features are ordered as the layer's weight is flattened; the last one is the constant 1 that carries the bias.
+    Features are ordered as the layer's weight is flattened; the last one is the constant 1 that carries the bias. A grouped
+    convolution has a matrix for each group, [repeats, folds, groups, D + 1, D + 1].
     """
 
     grams: dict[str, NDArray[np.float64]]
@@ -81,7 +82,7 @@ def collect_grams(
 
     Args:
         model: a float graph.
-        layers: consumers of channel groups in that graph.
+        layers: stored weights of layers in that graph.
         dataset: calibration samples.
         numbers: fold number of each sample in each repeat, [repeats, N].
         budget: bytes of activations at once, at most; more passes over the data where one sample exceeds it.
@@ -90,10 +91,8 @@ def collect_grams(
     Raises:
         OutputError: there is no room for that file.
     """
-    shapes = {
-        str(slot.node.name): (len(numbers), int(numbers.max()) + 1, features(slot) + 1, features(slot) + 1)
-        for slot in layers
-    }
+    cells = len(numbers), int(numbers.max()) + 1
+    shapes = {str(slot.node.name): (*cells, *_matrix_shape(slot)) for slot in layers}
     large = sum(8 * math.prod(shape) for shape in shapes.values()) > matrix_bytes
     grams = {name: _zeros_in_a_file(shape) if large else np.zeros(shape) for name, shape in shapes.items()}
     readers = defaultdict(list)
@@ -140,8 +139,14 @@ def features(slot: Slot) -> int:
     return int(np.prod(shape[1:])) if slot.node.op_type == "Conv" else int(shape[slot.axis])
 
 
+def _matrix_shape(slot: Slot) -> tuple[int, ...]:
+    attributes, size = slot.node.attributes, features(slot) + 1
+    groups = attributes["group"].as_int() if slot.node.op_type == "Conv" and "group" in attributes else 1
+    return (size, size) if groups == 1 else (groups, size, size)
+
+
 def rows(slot: Slot, activation: Array, position: Indices) -> NDArray[np.float32]:
-    """What a layer sums over, at some of the places where it does: [n, places, D].
+    """What a layer sums over, at some of the places where it does: [n, places, D]; with groups, [n, places, groups, D].
 
     `position` seeds the draw of places for each sample, so that it does not depend on the other samples of the batch.
     """
@@ -150,13 +155,13 @@ def rows(slot: Slot, activation: Array, position: Indices) -> NDArray[np.float32
         spatial = activation.ndim - 2
         sizes = windows.shape[1 : 1 + spatial]
     else:
-        windows = activation.reshape(len(activation), -1, activation.shape[-1])
+        windows = activation.reshape(len(position), -1, activation.shape[-1])  # the samples' axis may not be the first
         sizes = windows.shape[1:2]
     count = int(np.prod(sizes))
     drawn = [_draw(count, int(seed)) for seed in position]
     places = np.unravel_index(np.stack(drawn), sizes)
-    drawn_rows: NDArray[np.float32] = windows[(np.arange(len(activation))[:, None], *places)]
-    return drawn_rows.reshape(len(activation), -1, features(slot))
+    drawn_rows: NDArray[np.float32] = windows[(np.arange(len(position))[:, None], *places)]
+    return drawn_rows.reshape(len(position), drawn_rows.shape[1], *_matrix_shape(slot)[:-2], features(slot))
 
 
 def _draw(count: int, seed: int) -> Indices:
@@ -197,16 +202,16 @@ def _pads(
 
 @np.errstate(over="ignore", invalid="ignore")  # whoever asks for what overflowed is refused
 def _accumulate(gram: NDArray[np.float64], by_sample: NDArray[np.float32], numbers: Indices) -> None:
-    """Add the samples' outer products, [n, places, D], to the folds that they belong to."""
+    """Add the samples' outer products, [n, places, …, D], to the folds that they belong to."""
     for repeat, fold_of in enumerate(numbers):
         for fold in np.unique(fold_of):
-            chosen = by_sample[fold_of == fold].reshape(-1, by_sample.shape[-1])
+            chosen = np.moveaxis(by_sample[fold_of == fold].reshape(-1, *by_sample.shape[2:]), 0, -2)
             # float32 products of a few thousand rows, summed in float64: the sums of many batches keep their digits
-            gram[repeat, fold, :-1, :-1] += chosen.T @ chosen
-            total = chosen.sum(0, dtype=np.float64)
-            gram[repeat, fold, -1, :-1] += total
-            gram[repeat, fold, :-1, -1] += total
-            gram[repeat, fold, -1, -1] += len(chosen)
+            gram[repeat, fold, ..., :-1, :-1] += chosen.swapaxes(-1, -2) @ chosen
+            total = chosen.sum(-2, dtype=np.float64)
+            gram[repeat, fold, ..., -1, :-1] += total
+            gram[repeat, fold, ..., :-1, -1] += total
+            gram[repeat, fold, ..., -1, -1] += chosen.shape[-2]
 
 
 def _input_name(slot: Slot) -> str:

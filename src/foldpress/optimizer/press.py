@@ -19,17 +19,18 @@ from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
-from foldpress.optimizer.histogram import Histograms, HistogramStatistics, collect_histograms
+from foldpress.optimizer.histogram import collect_histograms
 from foldpress.optimizer.nbit_weights import NBitWeights
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
-from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
+from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
 from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 from foldpress.optimizer.weight_only import WeightOnly
+from foldpress.optimizer.weights import AUTO, Learned, Learning, WeightPass, WeightPasses
 from foldpress.precision import Precision
 
 STATIC_INT8 = Precision("static")
@@ -85,6 +86,7 @@ class Press:
         ranges: how they are chosen.
         precision: what the graph is to hold and compute in.
         keep_float: names of nodes, or types of operators, that static int8 leaves float.
+        weights: passes over float weights before static int8.
     """
 
     def __init__(
@@ -98,11 +100,12 @@ class Press:
         ranges: Method = "auto",
         precision: Precision = STATIC_INT8,
         keep_float: Sequence[str] = (),
+        weights: tuple[WeightPass, ...] = AUTO,
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
         self._prune, self._target, self._method, self._precision = prune, target, ranges, precision
-        self._keep_float = tuple(keep_float)
-        self._shared: RangeStatistics | HistogramStatistics | None = None
+        self._keep_float, self._weights = tuple(keep_float), weights
+        self._shared: RangeStatistics | Learning | None = None
 
     def collect(self) -> None:
         """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""
@@ -137,11 +140,13 @@ class Press:
             made = apply([self._precision_pass(self._target, pruned.model, fold, repeat)], pruned.model)
             return Pressed(pruned.model if self._prune else None, made.model, pruned.log + made.log)
         outputs = frozenset(str(value.name) for value in pruned.model.graph.outputs)
-        statistics = self._statistics_for(pruned.model, fold, repeat)
-        ranges, chosen = choose_ranges(statistics, self._method, self._target, outputs)
         left_float = nodes_left_float(pruned.model, self._target, self._keep_float)
-        quantized = apply([StaticInt8(ranges, self._target, left_float), FloatOutputs()], pruned.model)
-        return Pressed(pruned.model if self._prune else None, quantized.model, (*pruned.log, chosen, *quantized.log))
+        learned = self._learned(pruned.model, fold, repeat)
+        prepared = WeightPasses(self._weights, self._target, left_float.keys()).prepare(pruned.model, learned)
+        ranges, chosen = choose_ranges(prepared.found, self._method, self._target, outputs)
+        quantized = apply([StaticInt8(ranges, self._target, left_float), FloatOutputs()], prepared.model)
+        log = (*pruned.log, *prepared.log, chosen, *quantized.log)
+        return Pressed(pruned.model if self._prune else None, quantized.model, log)
 
     def _precision_pass(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> Pass:
         """The one pass of every precision but static int8."""
@@ -166,13 +171,14 @@ class Press:
             return {}
         return self._grams.all() if fold is None else self._grams.without(fold, repeat)
 
-    def _statistics_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges | Histograms:
+    def _learned(self, model: ir.Model, fold: int | None, repeat: int) -> Learned:
         found, without = self._collected(model, fold, repeat)
+        assert isinstance(found, Learning)  # noqa: S101  # what _collect makes for static int8
         return found.all() if without is None else found.without(without, repeat)
 
     def _collected(
         self, model: ir.Model, fold: int | None, repeat: int
-    ) -> tuple[RangeStatistics | HistogramStatistics, int | None]:
+    ) -> tuple[RangeStatistics | Learning, int | None]:
         """Statistics of that network, and the fold that has yet to be left out of them."""
         if self._prune is not None and self._prune.learns:  # a network of this round's own
             chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
@@ -180,20 +186,21 @@ class Press:
             return self._collect(model, seen, np.zeros((1, len(seen)), np.intp)), None
         return self._shared_statistics(model), fold
 
-    def _shared_statistics(self, model: ir.Model) -> RangeStatistics | HistogramStatistics:
+    def _shared_statistics(self, model: ir.Model) -> RangeStatistics | Learning:
         """Statistics by fold of the one network that all rounds quantize."""
         if self._shared is None:
             self._shared = self._collect(model, self._calibration, self._numbers)
         return self._shared
 
-    def _collect(
-        self, model: ir.Model, calibration: Dataset, numbers: Indices
-    ) -> RangeStatistics | HistogramStatistics:
+    def _collect(self, model: ir.Model, calibration: Dataset, numbers: Indices) -> RangeStatistics | Learning:
         if self._precision.name == "float16":
             return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
-        spread = self._target is not None and needs_histograms(self._method, self._target)
-        collect = collect_histograms if spread else collect_ranges
-        return collect(model, tensors_to_calibrate(model), calibration, numbers)
+        assert self._target is not None  # noqa: S101  # else nothing is quantized, and nothing is collected
+        collect = collect_histograms if needs_histograms(self._method, self._target) else collect_ranges
+        passes = WeightPasses(
+            self._weights, self._target, nodes_left_float(model, self._target, self._keep_float).keys()
+        )
+        return passes.learn(model, tensors_to_calibrate(model), collect, calibration, numbers)
 
     @cached_property
     def _grams(self) -> GramStatistics:
