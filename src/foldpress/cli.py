@@ -123,6 +123,8 @@ def quantize(
     bits: Annotated[int | None, typer.Option(help="1 to 8, for --precision weights.")] = None,
     calibration: Annotated[str, typer.Option(help="auto, minmax, percentile, entropy or mse.")] = "auto",
     keep_float: Annotated[list[str] | None, typer.Option(help="A node, or a type of operator, to leave float.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="Passes over weights before static int8: auto, none, or any "
+                                                      "of equalization, smooth, gptq, bias-correction.")] = None,
     samples: Samples = 512, seed: Seed = 0,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
@@ -131,7 +133,7 @@ def quantize(
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         result = foldpress.quantize(
             graph, output, data=data, target=target, precision=precision, bits=bits, calibration=calibration,
-            keep_float=keep_float or (), samples=samples, seed=seed, keep_metadata=keep_metadata,
+            keep_float=keep_float or (), weights=weights or "auto", samples=samples, seed=seed, keep_metadata=keep_metadata,
         )  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 

@@ -37,6 +37,7 @@ from foldpress.recipe import PruneTable, Recipe, load_recipe
 from foldpress.rundir import RunDir
 from foldpress.runtime import check_provider, open_session, predict
 from foldpress.sources import read_data
+from foldpress.weight_passes import choose_weights
 
 EXPORTED, PRUNED, QUANTIZED = "exported.onnx", "pruned.onnx", "quantized.onnx"
 
@@ -142,6 +143,7 @@ class _Pressing:
             ranges=table.calibration if table is not None else "auto",
             precision=Precision(table.precision, table.bits) if table is not None else Precision(),
             keep_float=table.keep_float if table is not None else (),
+            weights=choose_weights(table.weights, table.precision) if table is not None else (),
         )
 
     def collect(self) -> dict[str, Any]:

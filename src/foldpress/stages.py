@@ -32,6 +32,7 @@ from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
 from foldpress.runtime import CPU, open_session, predict
 from foldpress.sources import read_data
+from foldpress.weight_passes import choose_weights
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def quantize(
     bits: int | None = None,
     calibration: str = "auto",
     keep_float: Sequence[str] = (),
+    weights: str | Sequence[str] = "auto",
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
@@ -130,6 +132,7 @@ def quantize(
         bits: 1 to 8, with "weights" alone.
         calibration: how "static" chooses ranges.
         keep_float: names of nodes, or types of operators, that "static" leaves float.
+        weights: passes over weights before "static", by name; "auto" or "none".
         samples: how many to calibrate on.
         seed: of their draw.
         keep_metadata: leave shapes, notes and long names in the file, which is lean otherwise.
@@ -144,6 +147,7 @@ def quantize(
         ranges=choose_method(calibration),
         precision=choose_precision(precision, bits, calibration),
         keep_float=keep_float,
+        weights=choose_weights(weights, precision),
     )
     return _press(press, graph, output, data, samples, seed, keep_metadata)
 

@@ -7,9 +7,12 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
+import depthwise
 from foldpress.data import Dataset
 from foldpress.errors import GraphError, OutputError
+from foldpress.optimizer.activations import observe
 from foldpress.optimizer.gram import GramStatistics, collect_grams
+from foldpress.optimizer.layers import weighted_layers
 from foldpress.optimizer.structured import layers_to_observe
 
 RNG = np.random.default_rng(0)
@@ -82,3 +85,25 @@ def test_an_overflow_is_named_where_it_is_used() -> None:
     with pytest.raises(GraphError, match="the inputs of node2, node4 overflow float32, or hold NaN"):
         statistics.all()
     assert np.isfinite(statistics.without(0)["node2"]).all()
+
+
+def test_grouped_convolutions_and_matrices_have_their_own_sums() -> None:
+    """Catches: places taken for groups, channels of one group in the matrix of another, samples on another axis than the first."""
+    model, data = depthwise.network(), depthwise.samples(5)
+    slots = {layer.name: layer.slot for layer in weighted_layers(model)[0]}
+    chosen = [slots[name] for name in ("node_c1", "node_c3", "node_m")]
+    grams = collect_grams(model, chosen, data, np.zeros((1, 5), np.intp)).all()
+    values = dict(zip(("r2", "f"), fetched(model, data, ("r2", "f")), strict=True))
+    for group in range(2):
+        x = values["r2"][:, 3 * group : 3 * group + 3].transpose(0, 2, 3, 1).reshape(-1, 3)
+        x = np.hstack([x, np.ones((len(x), 1), np.float32)]).astype(np.float64)
+        np.testing.assert_allclose(grams["node_c3"][group], x.T @ x, rtol=1e-5, atol=1e-4)
+    x = np.hstack([values["f"], np.ones((5, 1), np.float32)]).astype(np.float64)
+    np.testing.assert_allclose(grams["node_m"], x.T @ x, rtol=1e-5, atol=1e-4)
+    assert grams["node_c1"].shape == (8, 10, 10)
+
+
+def fetched(model: ir.Model, data: Dataset, names: tuple[str, ...]) -> list[Any]:
+    """The whole of some tensors."""
+    found = {names[number]: values for number, _, values in observe(model, names, data, np.arange(len(data)))}
+    return [found[name] for name in names]

@@ -205,7 +205,8 @@ def _accumulate(gram: NDArray[np.float64], by_sample: NDArray[np.float32], numbe
     """Add the samples' outer products, [n, places, …, D], to the folds that they belong to."""
     for repeat, fold_of in enumerate(numbers):
         for fold in np.unique(fold_of):
-            chosen = np.moveaxis(by_sample[fold_of == fold].reshape(-1, *by_sample.shape[2:]), 0, -2)
+            flat = by_sample[fold_of == fold].reshape(-1, *by_sample.shape[2:])
+            chosen = np.ascontiguousarray(np.moveaxis(flat, 0, -2))
             # float32 products of a few thousand rows, summed in float64: the sums of many batches keep their digits
             gram[repeat, fold, ..., :-1, :-1] += chosen.swapaxes(-1, -2) @ chosen
             total = chosen.sum(-2, dtype=np.float64)

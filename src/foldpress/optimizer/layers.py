@@ -65,7 +65,7 @@ class Layer:
     def bias(self, model: ir.Model) -> ir.Value | None:
         """The stored tensor that is added to its outputs: a third input, or what an Add behind a MatMul adds."""
         found = self._bias_input()
-        value = found[0].inputs[found[1]] if found is not None else None
+        value = _input(*found) if found is not None else None
         return value if initializer(model, value) is not None else None
 
     def add_to_bias(self, model: ir.Model, amount: Matrices) -> bool:
@@ -74,7 +74,7 @@ class Layer:
         if found is None:
             return False
         node = next(node for node in model.graph if node.name == found[0].name)
-        value = node.inputs[found[1]] if len(node.inputs) > found[1] else None
+        value = _input(node, found[1])
         stored = initializer(model, value)
         if value is not None and stored is None:
             return False
@@ -145,6 +145,10 @@ def _new_initializer(model: ir.Model, name: str, array: NDArray[np.float32]) -> 
                      type=ir.TensorType(ir.DataType.FLOAT))  # fmt: skip
     model.graph.register_initializer(value)
     return value
+
+
+def _input(node: ir.Node, number: int) -> ir.Value | None:
+    return node.inputs[number] if len(node.inputs) > number else None
 
 
 def _there(value: ir.Value | None) -> ir.Value:

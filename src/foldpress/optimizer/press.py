@@ -30,8 +30,9 @@ from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_ob
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 from foldpress.optimizer.weight_only import WeightOnly
-from foldpress.optimizer.weights import AUTO, Learned, Learning, WeightPass, WeightPasses
+from foldpress.optimizer.weights import Learned, Learning, WeightPasses
 from foldpress.precision import Precision
+from foldpress.weight_passes import AUTO, WeightPass
 
 STATIC_INT8 = Precision("static")
 

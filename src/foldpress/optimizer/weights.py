@@ -6,14 +6,12 @@ quantizer's own grid (gptq), and what rounding does to the means is taken back (
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
-from foldpress.errors import RequestError
 from foldpress.optimizer.bias_correction import BiasCorrection
 from foldpress.optimizer.chains import Chain, Scales, find_chains
 from foldpress.optimizer.channels import channels_of, joined, peaks, split_channels, tensors_of
@@ -28,9 +26,8 @@ from foldpress.optimizer.smooth import smoothing_scales
 from foldpress.optimizer.statistics import Ranges, RangeStatistics
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_grid import levels_of
+from foldpress.weight_passes import WeightPass
 
-WeightPass = Literal["equalization", "smooth", "gptq", "bias-correction"]
-AUTO: tuple[WeightPass, ...] = ("equalization", "gptq", "bias-correction")  # what wins in docs/measurements.md
 _CHANNEL_BYTES = 2**29  # of the histograms of single channels
 _NO_ROOM = "the histograms of so many single channels would not fit in memory"
 
@@ -119,7 +116,12 @@ class WeightPasses:
         scaled = apply([Rescale(by_name, kept)] if {"equalization", "smooth"} & set(self.names) else [], model)
         by_consumer = {chain.consumer.name: (chain, found) for chain, found in scales.items()}
         rounded = apply(self._rounding(scaled.model, learned, by_consumer), scaled.model)
-        parts = {one: found for chain, found in scales.items() for one in channels_of(chain)}
+        parts = {
+            one: by_name.get(chain.name, np.ones(chain.channels))
+            for chain in find_chains(model)[0]
+            for one in channels_of(chain)
+            if one.names[0] in observed
+        }
         return Prepared(rounded.model, joined(learned.found, parts), scaled.log + rounded.log)
 
     def _rounding(self, scaled: ir.Model, learned: Learned, chains: ByConsumer) -> list[Pass]:
@@ -151,24 +153,6 @@ class WeightPasses:
         if "equalization" not in self.names:
             return "equalization is off"
         return None if chain.touches_depthwise else "neither layer is depthwise: measured, nothing is gained"
-
-
-def choose_weights(asked: str | Sequence[str]) -> tuple[WeightPass, ...]:
-    """The passes of these names, in the order in which they run; "auto" alone stands for those that win, "none" for none.
-
-    Raises:
-        RequestError: there is no such pass.
-    """
-    names = (asked,) if isinstance(asked, str) else tuple(asked)
-    if names == ("auto",):
-        return AUTO
-    if names == ("none",):
-        return ()
-    known = get_args(WeightPass)
-    for name in names:
-        if name not in known:
-            raise RequestError(f"there is no pass over weights {name!r}", available=", ".join(["auto", "none", *known]))
-    return tuple(name for name in known if name in names)
 
 
 def _scales(model: ir.Model, chain: Chain, found: Ranges | Histograms) -> Scales:
