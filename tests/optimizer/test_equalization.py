@@ -1,4 +1,6 @@
 import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
 
 from depthwise import network, outputs, samples
 from foldpress.optimizer.chains import Chain, find_chains
