@@ -18,6 +18,8 @@ _HOMOGENEOUS = {"Relu", "LeakyRelu", "Identity"}
 _POOLING = {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 _PRODUCERS = ("Conv", "Gemm", "MatMul", "LayerNormalization")
 
+ARROW = " → "  # between the two layers of a chain's name
+
 Scales = NDArray[np.float64]
 Stored = tuple[tuple[str, int], ...]
 
@@ -40,7 +42,7 @@ class Chain:
     @property
     def name(self) -> str:
         """Producer and consumer."""
-        return f"{self.producer.name} → {self.consumer.name}"
+        return f"{self.producer.name}{ARROW}{self.consumer.name}"
 
     @property
     def normalized(self) -> bool:

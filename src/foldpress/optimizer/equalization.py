@@ -26,7 +26,7 @@ class Rescale:
 
     scales: Mapping[str, Scales]
     kept: Mapping[str, str]
-    name: str = "rescale"
+    name: str = "equalization"
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Scale; the log says by what factor the scales of a chain differ."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
 from foldpress.optimizer.bias_correction import BiasCorrection
-from foldpress.optimizer.chains import Chain, Scales, find_chains
+from foldpress.optimizer.chains import ARROW, Chain, Scales, find_chains
 from foldpress.optimizer.channels import channels_of, joined, peaks, split_channels, tensors_of
 from foldpress.optimizer.equalization import Rescale, equalizing_scales
 from foldpress.optimizer.gptq import Gptq, too_wide
@@ -113,7 +113,7 @@ class WeightPasses:
         chains = [chain for chain in chains if chain.name not in kept]
         scales = {chain: _scales(model, chain, learned.found) for chain in chains}
         by_name = {chain.name: found for chain, found in scales.items()}
-        scaled = apply([Rescale(by_name, kept)] if {"equalization", "smooth"} & set(self.names) else [], model)
+        scaled = apply(self._rescaling(model, by_name, kept), model)
         by_consumer = {chain.consumer.name: (chain, found) for chain, found in scales.items()}
         rounded = apply(self._rounding(scaled.model, learned, by_consumer), scaled.model)
         parts = {
@@ -123,6 +123,23 @@ class WeightPasses:
             if one.names[0] in observed
         }
         return Prepared(rounded.model, joined(learned.found, parts), scaled.log + rounded.log)
+
+    def _rescaling(self, model: ir.Model, scales: dict[str, Scales], kept: dict[str, str]) -> list[Pass]:
+        """One pass for the chains behind layers, and one for those behind normalizations."""
+        normalizations = {str(node.name) for node in model.graph if node.op_type == "LayerNormalization"}
+
+        def kind(subject: str) -> WeightPass:
+            return "smooth" if subject.split(ARROW)[0] in normalizations else "equalization"
+
+        return [
+            Rescale(
+                {chain: one for chain, one in scales.items() if kind(chain) == name},
+                {subject: reason for subject, reason in kept.items() if kind(subject) == name},
+                name,
+            )
+            for name in ("equalization", "smooth")
+            if name in self.names
+        ]
 
     def _rounding(self, scaled: ir.Model, learned: Learned, chains: ByConsumer) -> list[Pass]:
         levels = levels_of(self.target)
