@@ -124,6 +124,8 @@ def quantize(
     calibration: Annotated[str, typer.Option(help="auto, minmax, percentile, entropy or mse.")] = "auto",
     keep_float: Annotated[list[str] | None, typer.Option(help="A node, or a type of operator, to leave float.")] = None,
     float_macs: Annotated[float, typer.Option(help="Share of the MACs that may stay float, where it helps most.")] = 0.0,
+    weight_passes: Annotated[list[str] | None, typer.Option(help="Passes over weights before static int8: auto, none, or any "
+                                                      "of equalization, smooth, gptq, bias-correction.")] = None,
     samples: Samples = 512, seed: Seed = 0,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
@@ -132,7 +134,8 @@ def quantize(
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         result = foldpress.quantize(
             graph, output, data=data, target=target, precision=precision, bits=bits, calibration=calibration,
-            keep_float=keep_float or (), float_macs=float_macs, samples=samples, seed=seed, keep_metadata=keep_metadata,
+            keep_float=keep_float or (), float_macs=float_macs, weight_passes=weight_passes or "auto", samples=samples,
+            seed=seed, keep_metadata=keep_metadata,
         )  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 

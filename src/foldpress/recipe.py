@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from foldpress.errors import RecipeError, RequestError
 from foldpress.precision import PrecisionName, choose_precision
+from foldpress.weight_passes import choose_weights
 
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _MILLISECONDS = {"": 1.0, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
@@ -111,12 +112,14 @@ class QuantizeTable(_Table):
     samples: Count = 512
     keep_float: tuple[str, ...] = ()
     float_macs: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    weight_passes: str | tuple[str, ...] = "auto"
     keep_metadata: bool = False
 
     @model_validator(mode="after")
     def _options_go_together(self) -> "QuantizeTable":
         try:
             choose_precision(self.precision, self.bits, self.calibration)
+            choose_weights(self.weights, self.precision)
         except RequestError as error:
             raise ValueError(str(error)) from error
         return self

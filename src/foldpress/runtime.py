@@ -62,6 +62,7 @@ def open_session(
     threads: int = 0,
     optimize: bool = True,
     write_optimized: Path | None = None,
+    sparing: bool = False,
 ) -> Any:
     """An onnxruntime session on exactly this provider; nothing falls back in silence.
 
@@ -71,6 +72,8 @@ def open_session(
         threads: threads within an operator; 0 lets onnxruntime choose.
         optimize: whether onnxruntime may rewrite the graph.
         write_optimized: where to write the graph that onnxruntime makes of it, its memory layout left as it is.
+        sparing: whether to spare CPU time and memory, at the price of some latency: idle threads sleep instead of spinning,
+            and a value is read as soon as it is there, so that it can be freed.
 
     Raises:
         ProviderError: the provider is absent, or is not the one that would run.
@@ -83,6 +86,9 @@ def open_session(
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if provider != CPU:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if sparing:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if write_optimized is not None:
@@ -128,13 +134,22 @@ def run(session: Any, feed: dict[str, Array]) -> list[Array]:
         GraphError: onnxruntime refuses the feed, or an output is no array with one row a sample.
     """
     size = len(next(iter(feed.values())))
-    try:
-        outputs = session.run(None, feed)
-    except _LOAD_ERRORS as error:
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feed.items())
-        raise GraphError(f"the graph fails on real samples ({shapes}): {error}") from error
+    outputs = fetch(session, None, feed)
     for value, output in zip(session.get_outputs(), outputs, strict=True):
         if not isinstance(output, np.ndarray) or output.ndim == 0 or len(output) != size:
             shape = list(output.shape) if isinstance(output, np.ndarray) else type(output).__name__
             raise GraphError(f"output {value.name} is {shape} for {size} samples; the first axis must count samples")
-    return list(outputs)
+    return outputs
+
+
+def fetch(session: Any, names: list[str] | None, feed: dict[str, Array]) -> list[Array]:
+    """The outputs of these names, or all, whatever their shapes.
+
+    Raises:
+        GraphError: onnxruntime refuses the feed.
+    """
+    try:
+        return list(session.run(names, feed))
+    except _LOAD_ERRORS as error:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feed.items())
+        raise GraphError(f"the graph fails on real samples ({shapes}): {error}") from error

@@ -33,6 +33,7 @@ from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
 from foldpress.runtime import CPU, open_session, predict
 from foldpress.sources import read_data
+from foldpress.weight_passes import choose_weights
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def quantize(
     calibration: str = "auto",
     keep_float: Sequence[str] = (),
     float_macs: float = 0.0,
+    weight_passes: str | Sequence[str] = "auto",
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
@@ -134,6 +136,7 @@ def quantize(
         calibration: how "static" chooses ranges.
         keep_float: names of nodes, or types of operators, that "static" leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
+        weight_passes: passes over weights before "static", by name; "auto" or "none".
         samples: how many to calibrate on.
         seed: of their draw.
         keep_metadata: leave shapes, notes and long names in the file, which is lean otherwise.
@@ -149,6 +152,7 @@ def quantize(
         precision=choose_precision(precision, bits, calibration),
         keep_float=keep_float,
         float_macs=_share(float_macs),
+        weights=choose_weights(weight_passes, precision),
     )
     return _press(press, graph, output, data, samples, seed, keep_metadata)
 

@@ -4,7 +4,11 @@ For a layer y = W x + b with inputs x (for a convolution, the patch under the ke
 error that depends on the data through G = Σ [x; 1] [x; 1]ᵀ alone. G adds up over samples, so folds merge by summation.
 """
 
-from collections.abc import Sequence
+import math
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +17,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from foldpress.data import Array, Dataset, Indices
-from foldpress.graph import copy_graph, serialize
+from foldpress.errors import GraphError, OutputError
+from foldpress.optimizer.activations import BUDGET_BYTES, observe
 from foldpress.optimizer.groups import Slot
-from foldpress.progress import track
-from foldpress.runtime import open_session
 
 MAX_FEATURES = 4608  # 512 channels under a 3×3 kernel: 170 MB in float64 for every fold
+MATRIX_BYTES = 2**31  # of all matrices of all folds; more of them lie in a file
 _BATCH = 64
 # Places of a feature map are much alike: these many of each sample, drawn at random, say what all of them would.
 _PLACES = 64
@@ -28,42 +32,105 @@ _PLACES = 64
 class GramStatistics:
     """For every layer, by name: G of each fold of each repeat, [repeats, folds, D + 1, D + 1].
 
-    Features are ordered as the layer's weight is flattened; the last one is the constant 1 that carries the bias.
+    Features are ordered as the layer's weight is flattened; the last one is the constant 1 that carries the bias. A grouped
+    convolution has a matrix for each group, [repeats, folds, groups, D + 1, D + 1].
     """
 
     grams: dict[str, NDArray[np.float64]]
 
     def without(self, fold: int, repeat: int = 0) -> dict[str, NDArray[np.float64]]:
-        """G of each layer over every fold but one."""
-        return {name: np.delete(gram[repeat], fold, axis=0).sum(0) for name, gram in self.grams.items()}
+        """G of each layer over every fold but one.
+
+        Raises:
+            GraphError: a layer's input overflows, or holds NaN, on calibration samples.
+        """
+        return self._merged(repeat, [k for k in range(self._folds) if k != fold])
 
     def all(self) -> dict[str, NDArray[np.float64]]:
-        """G of each layer over all folds."""
-        return {name: gram[0].sum(0) for name, gram in self.grams.items()}
+        """G of each layer over all folds.
+
+        Raises:
+            GraphError: a layer's input overflows, or holds NaN, on calibration samples.
+        """
+        return self._merged(0, list(range(self._folds)))
+
+    @property
+    def _folds(self) -> int:
+        return len(next(iter(self.grams.values()))[0])
+
+    def _merged(self, repeat: int, folds: list[int]) -> dict[str, NDArray[np.float64]]:
+        merged = {name: _sum(gram[repeat, fold] for fold in folds) for name, gram in self.grams.items()}
+        wrong = [name for name, total in merged.items() if not np.isfinite(total).all()]
+        if wrong:
+            raise GraphError(
+                f"the inputs of {', '.join(wrong[:3])} overflow float32, or hold NaN, on calibration samples",
+                mend="look for exploding activations, or weights that are no numbers",
+            )
+        return merged
 
 
-def collect_grams(model: ir.Model, layers: Sequence[Slot], dataset: Dataset, numbers: Indices) -> GramStatistics:
+def collect_grams(
+    model: ir.Model,
+    layers: Sequence[Slot],
+    dataset: Dataset,
+    numbers: Indices,
+    *,
+    budget: int = BUDGET_BYTES,
+    matrix_bytes: int = MATRIX_BYTES,
+) -> GramStatistics:
     """One pass over the data.
 
     Args:
         model: a float graph.
-        layers: consumers of channel groups in that graph.
+        layers: stored weights of layers in that graph.
         dataset: calibration samples.
         numbers: fold number of each sample in each repeat, [repeats, N].
+        budget: bytes of activations at once, at most; more passes over the data where one sample exceeds it.
+        matrix_bytes: of all matrices; where they are larger, they lie in a file that the system reads and writes as need be.
+
+    Raises:
+        OutputError: there is no room for that file.
     """
-    session = open_session(serialize(_with_outputs(model, layers)))
-    folds = int(numbers.max()) + 1
-    sizes = {str(slot.node.name): features(slot) for slot in layers}
-    grams = {name: np.zeros((len(numbers), folds, size + 1, size + 1)) for name, size in sizes.items()}
+    cells = len(numbers), int(numbers.max()) + 1
+    shapes = {str(slot.node.name): (*cells, *_matrix_shape(slot)) for slot in layers}
+    large = sum(8 * math.prod(shape) for shape in shapes.values()) > matrix_bytes
+    grams = {name: _zeros_in_a_file(shape) if large else np.zeros(shape) for name, shape in shapes.items()}
+    readers = defaultdict(list)
+    for slot in layers:
+        readers[_input_name(slot)].append(slot)
+    names = tuple(readers)
     # Fold by fold, so that most batches add to one fold only: a sum of outer products costs D² however few they are.
     order = np.argsort(numbers[0], kind="stable")
-    starts = range(0, len(dataset), _BATCH)
-    for start in track(starts, "collecting statistics", len(starts)):
-        position = order[start : start + _BATCH]
-        activations = session.run(None, dataset.batch(position))[-len(layers) :]
-        for slot, activation in zip(layers, activations, strict=True):
-            _accumulate(grams[str(slot.node.name)], rows(slot, activation, position), numbers[:, position])
+    for tensor, position, values in observe(
+        model, names, dataset, order, label="collecting statistics", batch=_BATCH, budget=budget
+    ):
+        for slot in readers[names[tensor]]:
+            _accumulate(grams[str(slot.node.name)], rows(slot, values, position), numbers[:, position])
     return GramStatistics(grams)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _sum(matrices: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """One after the other: all at once would be copied first."""
+    first, *rest = matrices
+    total = np.array(first)
+    for matrix in rest:
+        total += matrix
+    return total
+
+
+def _zeros_in_a_file(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Zeros in a file without a name, which goes when they go."""
+    size = 8 * math.prod(shape)
+    with tempfile.TemporaryFile(prefix="foldpress.") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)  # else a full disk would end the process in the midst of a sum
+        except OSError as error:
+            raise OutputError(
+                f"no room for Gram matrices of {size / 1e9:.1f} GB in {tempfile.gettempdir()}: {error.strerror}",
+                mend="point TMPDIR to a larger disk, or lower [folds] splits or repeats",
+            ) from error
+        return np.memmap(file, np.float64, "r+", shape=shape)
 
 
 def features(slot: Slot) -> int:
@@ -72,8 +139,14 @@ def features(slot: Slot) -> int:
     return int(np.prod(shape[1:])) if slot.node.op_type == "Conv" else int(shape[slot.axis])
 
 
+def _matrix_shape(slot: Slot) -> tuple[int, ...]:
+    attributes, size = slot.node.attributes, features(slot) + 1
+    groups = attributes["group"].as_int() if slot.node.op_type == "Conv" and "group" in attributes else 1
+    return (size, size) if groups == 1 else (groups, size, size)
+
+
 def rows(slot: Slot, activation: Array, position: Indices) -> NDArray[np.float32]:
-    """What a layer sums over, at some of the places where it does: [n, places, D].
+    """What a layer sums over, at some of the places where it does: [n, places, D]; with groups, [n, places, groups, D].
 
     `position` seeds the draw of places for each sample, so that it does not depend on the other samples of the batch.
     """
@@ -82,13 +155,13 @@ def rows(slot: Slot, activation: Array, position: Indices) -> NDArray[np.float32
         spatial = activation.ndim - 2
         sizes = windows.shape[1 : 1 + spatial]
     else:
-        windows = activation.reshape(len(activation), -1, activation.shape[-1])
+        windows = activation.reshape(len(position), -1, activation.shape[-1])  # the samples' axis may not be the first
         sizes = windows.shape[1:2]
     count = int(np.prod(sizes))
     drawn = [_draw(count, int(seed)) for seed in position]
     places = np.unravel_index(np.stack(drawn), sizes)
-    drawn_rows: NDArray[np.float32] = windows[(np.arange(len(activation))[:, None], *places)]
-    return drawn_rows.reshape(len(activation), -1, features(slot))
+    drawn_rows: NDArray[np.float32] = windows[(np.arange(len(position))[:, None], *places)]
+    return drawn_rows.reshape(len(position), drawn_rows.shape[1], *_matrix_shape(slot)[:-2], features(slot))
 
 
 def _draw(count: int, seed: int) -> Indices:
@@ -127,31 +200,25 @@ def _pads(
     return list(zip(pads[: len(sizes)], pads[len(sizes) :], strict=True))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # whoever asks for what overflowed is refused
 def _accumulate(gram: NDArray[np.float64], by_sample: NDArray[np.float32], numbers: Indices) -> None:
-    """Add the samples' outer products, [n, places, D], to the folds that they belong to."""
+    """Add the samples' outer products, [n, places, …, D], to the folds that they belong to."""
     for repeat, fold_of in enumerate(numbers):
         for fold in np.unique(fold_of):
-            chosen = by_sample[fold_of == fold].reshape(-1, by_sample.shape[-1])
+            flat = by_sample[fold_of == fold].reshape(-1, *by_sample.shape[2:])
+            chosen = np.ascontiguousarray(np.moveaxis(flat, 0, -2))
             # float32 products of a few thousand rows, summed in float64: the sums of many batches keep their digits
-            gram[repeat, fold, :-1, :-1] += chosen.T @ chosen
-            total = chosen.sum(0, dtype=np.float64)
-            gram[repeat, fold, -1, :-1] += total
-            gram[repeat, fold, :-1, -1] += total
-            gram[repeat, fold, -1, -1] += len(chosen)
+            gram[repeat, fold, ..., :-1, :-1] += chosen.swapaxes(-1, -2) @ chosen
+            total = chosen.sum(-2, dtype=np.float64)
+            gram[repeat, fold, ..., -1, :-1] += total
+            gram[repeat, fold, ..., :-1, -1] += total
+            gram[repeat, fold, ..., -1, -1] += chosen.shape[-2]
 
 
-def _with_outputs(model: ir.Model, layers: Sequence[Slot]) -> ir.Model:
-    """A copy of the graph that also gives the input of every layer."""
-    model = copy_graph(model)
-    named = {node.name: node for node in model.graph}
-    for slot in layers:
-        value = named[slot.node.name].inputs[0]
-        # A node of its own: two layers may share an input, and a graph's outputs must differ in name.
-        copied = ir.node("Identity", [value])
-        copied.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
-        model.graph.append(copied)
-        model.graph.outputs.append(copied.outputs[0])
-    return model
+def _input_name(slot: Slot) -> str:
+    value = slot.node.inputs[0]
+    assert value is not None  # noqa: S101  # a layer without an input is no layer
+    return str(value.name)
 
 
 def _weight_shape(slot: Slot) -> tuple[int, ...]:

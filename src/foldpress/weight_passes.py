@@ -1,0 +1,35 @@
+"""The passes over weights that `[quantize] weights` and `foldpress quantize --weights` can be asked for."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from foldpress.errors import RequestError
+
+WeightPass = Literal["equalization", "smooth", "gptq", "bias-correction"]
+AUTO: tuple[WeightPass, ...] = ("equalization", "gptq", "bias-correction")  # what wins in docs/measurements.md
+
+
+def choose_weights(asked: str | Sequence[str], precision: str = "static") -> tuple[WeightPass, ...]:
+    """The passes of these names; "auto" alone stands for those that win, "none" or nothing for none.
+
+    Raises:
+        RequestError: there is no such pass, or it does not go with the precision.
+    """
+    names = (asked,) if isinstance(asked, str) else tuple(asked)
+    if names == ("auto",):
+        return AUTO
+    if names in (("none",), ()):
+        return ()
+    known = get_args(WeightPass)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            mend = f"did you mean {near[0]}?" if near else '"auto" and "none" stand alone'
+            raise RequestError(f"there is no pass over weights {name!r}", available=", ".join(known), mend=mend)
+    if precision != "static":
+        raise RequestError(
+            f"{', '.join(names)}: passes over weights prepare static int8, not precision {precision!r}",
+            mend='leave weights out, or set precision = "static"',
+        )
+    return tuple(name for name in known if name in names)
