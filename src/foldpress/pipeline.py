@@ -26,7 +26,7 @@ from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows
+from foldpress.optimizer.press import Press, Prune, calibration_rows, shortage
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.progress import track
@@ -37,6 +37,7 @@ from foldpress.runtime import check_provider, open_session, predict
 from foldpress.sources import read_data
 
 EXPORTED, PRUNED, QUANTIZED = "exported.onnx", "pruned.onnx", "quantized.onnx"
+STATISTICS = "statistics.npz"
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
         check_baseline(folds.development, predictions)
 
-        press = _Pressing(recipe, baseline, folds)
-        here.stage("statistics", [], press.collect)
+        press = _Pressing(recipe, baseline, folds, here / STATISTICS)
+        here.stage("statistics", [STATISTICS], press.collect)
         pressed = here.stage("press", [PRUNED, QUANTIZED], lambda: press.ship(here))
         here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
         tested = here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, recipe, folds, task))
@@ -125,7 +126,7 @@ def _folds(recipe: Recipe, dataset: Dataset, train: Dataset | None, task: Task) 
 class _Pressing:
     """Compression as the recipe asks for it: the graph that ships, and one graph for each held-out fold."""
 
-    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds) -> None:
+    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path) -> None:
         self.recipe, self.folds = recipe, folds
         self.cleaned = apply(clean_up(), baseline)
         table = recipe.quantize
@@ -139,7 +140,9 @@ class _Pressing:
             target=_target(recipe),
             ranges=table.calibration if table is not None else "auto",
             precision=table.precision if table is not None else "static",
+            store=store,
         )
+        self.shortage = shortage(folds.numbers[:, rows], samples) if self.press.learns else ()
 
     def collect(self) -> dict[str, Any]:
         """The one pass over the calibration samples."""
@@ -150,7 +153,7 @@ class _Pressing:
         """Write the graphs calibrated on all folds."""
         pressed = self.press.ship()
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
-        log = [*self.cleaned.log, *pressed.log]
+        log = [*self.cleaned.log, *self.shortage, *pressed.log]
         for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
             (here / name).unlink(missing_ok=True)
             if graph is not None:

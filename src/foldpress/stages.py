@@ -24,7 +24,7 @@ from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows, choose_precision
+from foldpress.optimizer.press import Press, Prune, calibration_rows, choose_precision, shortage
 from foldpress.optimizer.ranges import choose_method
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
@@ -225,12 +225,14 @@ def _press(
     cleaned = apply(clean_up(), model)
     one_fold = np.zeros((1, len(dataset)), np.intp)  # nothing is judged here, so nothing is held out
     rows = calibration_rows(one_fold, samples, seed)
-    pressed = make(cleaned.model, dataset.select(rows), one_fold[:, rows]).ship()
+    press = make(cleaned.model, dataset.select(rows), one_fold[:, rows])
+    few = shortage(one_fold[:, rows], samples) if press.learns else ()
+    pressed = press.ship()
     made = pressed.quantized or pressed.pruned
     assert made is not None  # noqa: S101  # one of the two was asked for
     written = apply(lean(keep_metadata=keep_metadata), made)
     save_graph(written.model, output)
-    return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *pressed.log, *written.log)])
+    return _result(output, start, [entry.as_json() for entry in (*cleaned.log, *few, *pressed.log, *written.log)])
 
 
 def _result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:

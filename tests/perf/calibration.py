@@ -91,7 +91,8 @@ def child(way: str, graph: str, images: str, samples: str, folds: str, method: s
 def cost(way: str, graph: Path, images: Path, samples: int, folds: int, method: str) -> Cost:
     """CPU seconds and peak memory, MB, of a fresh process."""
     command = [sys.executable, __file__, "--child", way, str(graph), str(images), str(samples), str(folds), method]
-    found: Cost = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: Cost = json.loads(printed.splitlines()[-1])  # onnxruntime prints what it collects
     return found
 
 

@@ -6,6 +6,7 @@ so ranges are collected anew for each; else one pass of calibration serves all r
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,11 +18,12 @@ from foldpress.errors import RequestError
 from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
-from foldpress.optimizer.histogram import Histograms, HistogramStatistics, collect_histograms
+from foldpress.optimizer.histogram import Histograms, HistogramStatistics
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
+from foldpress.optimizer.saved_statistics import Collection
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
-from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
+from foldpress.optimizer.statistics import Ranges, RangeStatistics
 from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
@@ -79,6 +81,7 @@ class Press:
         target: what to quantize for, or None.
         ranges: how they are chosen.
         precision: static int8 from those ranges, or dynamic int8, which needs none.
+        store: a file for the statistics that all rounds share, or None to keep them in memory only.
     """
 
     def __init__(
@@ -91,16 +94,29 @@ class Press:
         target: Target | None,
         ranges: Method = "auto",
         precision: Precision = "static",
+        store: Path | None = None,
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
         self._prune, self._target, self._method, self._precision = prune, target, ranges, precision
+        self._store = store
         self._shared: RangeStatistics | HistogramStatistics | None = None
 
+    @property
+    def learns(self) -> bool:
+        """Whether the calibration samples decide anything."""
+        return (self._prune is not None and self._prune.learns) or self._calibrates
+
+    @property
+    def _calibrates(self) -> bool:
+        return self._target is not None and self._precision == "static"
+
     def collect(self) -> None:
-        """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""
+        """Collect, in one pass, the statistics that all rounds share, and store them. Otherwise the first round does it."""
+        if self._store is not None:
+            self._store.unlink(missing_ok=True)
         if self._prune is not None and self._prune.learns:
             _ = self._grams
-        elif self._target is not None and self._precision == "static":
+        elif self._calibrates:
             self._shared_statistics(self._pruned(None, 0).model)
 
     def ship(self) -> Pressed:
@@ -138,22 +154,22 @@ class Press:
         if self._prune is not None and self._prune.learns:  # a network of this round's own
             chosen = self._numbers[repeat] != fold if fold is not None else np.ones(len(self._calibration), bool)
             seen = self._calibration.select(np.flatnonzero(chosen))
-            return self._collect(model, seen, np.zeros((1, len(seen)), np.intp)).all()
+            return self._collection(model, seen, np.zeros((1, len(seen)), np.intp)).collect().all()
         shared = self._shared_statistics(model)
         return shared.all() if fold is None else shared.without(fold, repeat)
 
     def _shared_statistics(self, model: ir.Model) -> RangeStatistics | HistogramStatistics:
         """Statistics by fold of the one network that all rounds quantize."""
         if self._shared is None:
-            self._shared = self._collect(model, self._calibration, self._numbers)
+            collection = self._collection(model, self._calibration, self._numbers)
+            self._shared = collection.stored(self._store) if self._store is not None else collection.collect()
         return self._shared
 
-    def _collect(
-        self, model: ir.Model, calibration: Dataset, numbers: Indices
-    ) -> RangeStatistics | HistogramStatistics:
+    def _collection(self, model: ir.Model, calibration: Dataset, numbers: Indices) -> Collection:
         spread = self._target is not None and needs_histograms(self._method, self._target)
-        collect = collect_histograms if spread else collect_ranges
-        return collect(model, tensors_to_calibrate(model), calibration, numbers)
+        return Collection(
+            model, tensors_to_calibrate(model), calibration, numbers, "histograms" if spread else "ranges"
+        )
 
     @cached_property
     def _grams(self) -> GramStatistics:
@@ -190,3 +206,19 @@ def calibration_rows(numbers: Indices, samples: int, seed: int) -> Indices:
     generator = np.random.default_rng(seed)
     chosen = [generator.permutation(np.flatnonzero(numbers[0] == fold))[:wanted] for fold in range(folds)]
     return np.sort(np.concatenate(chosen))
+
+
+def shortage(numbers: Indices, samples: int) -> tuple[LogEntry, ...]:
+    """What the log says where fewer calibration samples are there than were asked for.
+
+    Args:
+        numbers: fold number of every calibration sample, [repeats, N].
+        samples: how many were asked for.
+    """
+    counts = np.bincount(numbers[0])
+    several = len(counts) > 1
+    available = int(counts.sum() - (counts.max() if several else 0))
+    if available >= samples:
+        return ()
+    whose = " when a fold is left out" if several else ""
+    return (LogEntry("calibration", "samples", "declined", f"asked for {samples}, {available} available{whose}"),)
