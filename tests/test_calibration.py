@@ -136,7 +136,7 @@ def test_damaged_files_are_refused(damage: str, tmp_path: Path) -> None:
             del arrays["maximum"]
         else:
             arrays["counts"] = arrays["counts"][:, :1] if damage == "shape" else np.array([object()])
-        np.savez(path, **arrays)  # type: ignore[arg-type]
+        np.savez(path, **arrays)
     with pytest.raises(RequestError, match=r"statistics\.npz (cannot be read|holds no statistics)") as raised:
         load_statistics(path)
     assert raised.value.exit_code == 2

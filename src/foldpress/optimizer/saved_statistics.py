@@ -180,10 +180,11 @@ def _read(arrays: dict[str, NDArray[Any]]) -> SavedStatistics:
     _check("maximum", high, np.float32, shape)
     _check("numbers", numbers, np.intp, (len(numbers), len(samples)))
     _check("samples", samples, np.uint8, (len(samples), _DIGEST_BYTES))
-    statistics: RangeStatistics | HistogramStatistics = RangeStatistics(tensors, low, high)
+    ranges = RangeStatistics(tensors, low, high)
+    statistics: RangeStatistics | HistogramStatistics = ranges
     if choose_kind(str(arrays["kind"])) == "histograms":
         _check("counts", arrays["counts"], np.int64, (*shape, BINS))
-        statistics = HistogramStatistics(statistics, arrays["counts"])
+        statistics = HistogramStatistics(ranges, arrays["counts"])
     return SavedStatistics(statistics, str(arrays["graph"]), str(arrays["versions"]), samples, numbers)
 
 
