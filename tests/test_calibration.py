@@ -119,7 +119,7 @@ def test_the_order_of_samples_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["missing", "empty", "cut short", "not an archive", "array missing", "shape", "objects"]
+    "damage", ["missing", "empty", "cut short", "not an archive", "array missing", "shape", "objects", "contents"]
 )
 def test_damaged_files_are_refused(damage: str, tmp_path: Path) -> None:
     """Catches: a traceback, half a file taken for a whole one, a pickle that is loaded."""
@@ -134,6 +134,8 @@ def test_damaged_files_are_refused(damage: str, tmp_path: Path) -> None:
     else:
         if damage == "array missing":
             del arrays["maximum"]
+        elif damage == "contents":
+            arrays["samples"][0, 0] += 1
         else:
             arrays["counts"] = arrays["counts"][:, :1] if damage == "shape" else np.array([object()])
         np.savez(path, **arrays)

@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -73,17 +74,14 @@ def test_statistics_of_something_else_are_collected_again(
     """Catches: a stale file that is trusted, one that is passed over in silence, one that is not replaced."""
     store = tmp_path / "statistics.npz"
     press(store).collect()
-    other = {
-        "samples": lambda: press(store, x=X + 1),
-        "folds": lambda: press(store, numbers=NUMBERS[:, ::-1]),
-        "kind": lambda: press(store, method="minmax"),
-        "damaged": lambda: press(store),
-    }[change]
+    changes: dict[str, dict[str, Any]] = {
+        "samples": {"x": X + 1}, "folds": {"numbers": NUMBERS[:, ::-1]}, "kind": {"method": "minmax"}, "damaged": {},
+    }  # fmt: skip
     if change == "damaged":
         store.write_bytes(store.read_bytes()[:-50])
     with caplog.at_level(logging.INFO, "foldpress"):
-        other().ship()
-        other().ship()
+        press(store, **changes[change]).ship()
+        press(store, **changes[change]).ship()
     assert len(collections) == 2
     assert [record.message.split(":")[0] for record in caplog.records if store.name in record.message] == [
         "statistics.npz is not reused",

@@ -6,6 +6,7 @@ statistics merge, so do files: parts of the samples may be collected on several 
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
 Kind = Literal["ranges", "histograms"]
 
 _DIGEST_BYTES = 16  # of a sample, see `Dataset.digests`
+_SHA256_DIGITS = 64
 
 _logger = logging.getLogger(__name__)
 
@@ -68,7 +70,9 @@ class SavedStatistics:
         """
         own = self.origin()
         wrong = [
-            f"{name} ({own[name][:16]}, not {wanted[:16]})" for name, wanted in origin.items() if own[name] != wanted
+            f"{name} ({_short(own[name])}, not {_short(wanted)})"
+            for name, wanted in origin.items()
+            if own[name] != wanted
         ]
         if wrong:
             raise RequestError(
@@ -104,9 +108,8 @@ class SavedStatistics:
         """
         ranges = _ranges(self.statistics)
         arrays: dict[str, NDArray[Any]] = {
-            "graph": np.array(self.graph), "versions": np.array(self.versions), "kind": np.array(self.kind),
-            "tensors": np.array(ranges.tensors),
-            "samples": self.samples, "numbers": self.numbers, "minimum": ranges.minimum, "maximum": ranges.maximum,
+            "origin": np.array(json.dumps(self.origin())), "tensors": np.array(ranges.tensors), "samples": self.samples,
+            "numbers": self.numbers, "minimum": ranges.minimum, "maximum": ranges.maximum,
         }  # fmt: skip
         if isinstance(self.statistics, HistogramStatistics):
             arrays["counts"] = self.statistics.counts
@@ -182,10 +185,14 @@ def _read(arrays: dict[str, NDArray[Any]]) -> SavedStatistics:
     _check("samples", samples, np.uint8, (len(samples), _DIGEST_BYTES))
     ranges = RangeStatistics(tensors, low, high)
     statistics: RangeStatistics | HistogramStatistics = ranges
-    if choose_kind(str(arrays["kind"])) == "histograms":
+    origin = json.loads(str(arrays["origin"]))
+    if origin["kind"] != "ranges":
         _check("counts", arrays["counts"], np.int64, (*shape, BINS))
         statistics = HistogramStatistics(ranges, arrays["counts"])
-    return SavedStatistics(statistics, str(arrays["graph"]), str(arrays["versions"]), samples, numbers)
+    saved = SavedStatistics(statistics, origin["graph"], origin["versions"], samples, numbers)
+    if saved.origin() != origin:
+        raise ValueError("its digests are not those of its contents")
+    return saved
 
 
 def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
@@ -204,6 +211,11 @@ def _origin(
         "kind": f"{BINS} bins" if kind == "histograms" else kind,
         "versions": versions,
     }
+
+
+def _short(value: str) -> str:
+    """The beginning of a digest tells it from others; words are left whole."""
+    return value[:16] if len(value) == _SHA256_DIGITS else value
 
 
 def _versions() -> str:
