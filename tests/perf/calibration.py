@@ -129,9 +129,8 @@ def main(methods: list[str]) -> None:
             for _ in range(ROUNDS):
                 for folds, costs in taken.items():
                     costs.append(cost("one_pass", graph, images, SAMPLES, folds, method))
-            (two, _), (ten, mb) = (
-                (float(np.median([one[key] for one in costs])) for key in ("cpu", "mb")) for costs in taken.values()
-            )
+            two, ten = (float(np.median([one["cpu"] for one in costs])) for costs in taken.values())
+            mb = float(np.median([one["mb"] for one in taken[FOLDS]]))
             few, many = (cost("one_pass", graph, more, samples, FOLDS, method)["mb"] for samples in (FEW, MANY))
             shown, ratio = "", ""
             if method in IN_THE_LOOP:
