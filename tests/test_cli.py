@@ -182,6 +182,36 @@ def test_resume_does_again_what_no_longer_holds(
 
 
 @pytest.mark.usefixtures("untimed")
+def test_resume_after_an_interruption_reuses_the_statistics(
+    recipe: WriteRecipe, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a second pass over the calibration samples, and another graph because of it."""
+    path, out = recipe(), tmp_path / "out"
+    assert invoke("run", path, "-o", out).exit_code == 0
+    graph = (out / "quantized.onnx").read_bytes()
+    journal = _json_file(out / "journal.json")
+    journal["stages"] = {name: journal["stages"][name] for name in ("export", "statistics")}
+    (out / "journal.json").write_text(json.dumps(journal), encoding="utf-8")
+    monkeypatch.setattr("foldpress.optimizer.saved_statistics.collect_histograms", lambda *_: pytest.fail("collected"))
+    assert invoke("run", path, "-o", out, "--resume").exit_code == 0
+    assert "statistics.npz: reused" in (out / "run.log").read_text(encoding="utf-8")
+    assert (out / "quantized.onnx").read_bytes() == graph
+
+
+@pytest.mark.usefixtures("untimed")
+def test_too_few_calibration_samples_are_said(recipe: WriteRecipe, invoke: Invoke, tmp_path: Path) -> None:
+    """Catches calibration on fewer samples than the recipe or the option asks for, in silence."""
+    path, out = recipe(quantize={"samples": 5000}), tmp_path / "out"
+    assert invoke("run", path, "-o", out).exit_code == 0
+    assert "asked for 5000, 440 available when a fold is left out" in (out / "report.html").read_text(encoding="utf-8")
+    arguments = ["quantize", tmp_path / "net.onnx", "-o", tmp_path / "q.onnx", "-d", tmp_path / "data.npz", "--json"]
+    few, enough = (_document(invoke(*arguments, "--samples", count)) for count in (5000, 100))
+    said = [entry for entry in few["log"] if entry["pass"] == "calibration"]
+    assert [entry["detail"] for entry in said if entry["subject"] == "samples"] == ["asked for 5000, 1100 available"]
+    assert "samples" not in {entry["subject"] for entry in enough["log"]}
+
+
+@pytest.mark.usefixtures("untimed")
 def test_without_resume_everything_is_done_again(work: Path, copied: Path, invoke: Invoke) -> None:
     """Catches a plain run that takes over old products unasked."""
     assert invoke("run", work / "recipe.toml", "-o", copied).exit_code == 0

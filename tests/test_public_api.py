@@ -9,8 +9,9 @@ import pytest
 
 import foldpress
 
-NAMES = ["Dataset", "FoldpressError", "Folds", "Recipe", "Report", "bench", "doctor", "export", "gate", "init", "inspect",
-         "load_recipe", "make_folds", "prune", "quantize", "report", "run", "validate"]  # fmt: skip
+NAMES = ["Dataset", "FoldpressError", "Folds", "Recipe", "Report", "bench", "collect_statistics", "doctor", "export", "gate",
+         "init", "inspect", "load_recipe", "load_statistics", "make_folds", "prune", "quantize", "report", "run",
+         "validate"]  # fmt: skip
 
 
 def python(script: str, **environment: str) -> str:

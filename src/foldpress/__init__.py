@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:  # `as` tells type checkers that these are public
+    from foldpress.calibration import collect_statistics as collect_statistics
     from foldpress.checkup import doctor as doctor
     from foldpress.data import Dataset as Dataset
     from foldpress.errors import FoldpressError as FoldpressError
     from foldpress.folds import Folds as Folds
     from foldpress.folds import make_folds as make_folds
+    from foldpress.optimizer.saved_statistics import load_statistics as load_statistics
     from foldpress.pipeline import Report as Report
     from foldpress.pipeline import run as run
     from foldpress.recipe import Recipe as Recipe
@@ -35,12 +37,14 @@ _HOMES = {
     "Recipe": "recipe",
     "Report": "pipeline",
     "bench": "stages",
+    "collect_statistics": "calibration",
     "doctor": "checkup",
     "export": "stages",
     "gate": "saved",
     "init": "templates",
     "inspect": "stages",
     "load_recipe": "recipe",
+    "load_statistics": "optimizer.saved_statistics",
     "make_folds": "folds",
     "prune": "stages",
     "quantize": "stages",

@@ -3,13 +3,21 @@
 import hashlib
 import json
 import os
+import struct
 import tempfile
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from foldpress.errors import OutputError
+from foldpress.errors import OutputError, RequestError
+
+# What reading an archive of arrays raises, depending on which byte of it is wrong.
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+               struct.error, tokenize.TokenError)  # fmt: skip
 
 
 @contextmanager
@@ -42,6 +50,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON document atomically. NaN and infinity are refused: JSON has neither."""
     write_text(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz file, by name. Its checksums are compared before anything is read, and nothing is unpickled.
+
+    Raises:
+        RequestError: missing or damaged.
+    """
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except _UNREADABLE as error:
+        raise RequestError(f"{path} cannot be read: {error}", mend="it is damaged or missing: make it again") from error
 
 
 def sha256(path: Path) -> str:

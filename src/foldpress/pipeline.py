@@ -32,7 +32,7 @@ from foldpress.rundir import RunDir
 from foldpress.runtime import check_provider, open_session, predict
 from foldpress.sources import read_data
 
-EXPORTED = "exported.onnx"
+EXPORTED, STATISTICS = "exported.onnx", "statistics.npz"
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
         check_baseline(folds.development, predictions)
 
-        press = Pressing(recipe, baseline, folds)
-        here.stage("statistics", [], press.collect)
+        press = Pressing(recipe, baseline, folds, here / STATISTICS)
+        here.stage("statistics", [STATISTICS], press.collect)
         chosen = here.stage("precision", [], press.choose)
         press.settle(chosen)
         pressed = here.stage("press", [PRUNED, QUANTIZED], lambda: press.ship(here))

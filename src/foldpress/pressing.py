@@ -1,6 +1,7 @@
 """Compression as a recipe asks for it: statistics, the choice of a precision, the graph that ships, one for each fold."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -12,11 +13,14 @@ from foldpress.graph import save_graph
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.prune import Prune
+from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
 from foldpress.recipe import PruneTable, QuantizeTable, Recipe
 from foldpress.rundir import RunDir
+from foldpress.weight_passes import choose_weights
 
 PRUNED, QUANTIZED = "pruned.onnx", "quantized.onnx"
 
@@ -28,9 +32,10 @@ class Pressing:
         recipe: what is asked for.
         baseline: the exported graph.
         folds: calibration samples are drawn from the development samples, about equally many from each fold.
+        store: the file of their statistics.
     """
 
-    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds) -> None:
+    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path) -> None:
         self.recipe, self.folds = recipe, folds
         self.cleaned = apply(clean_up(), baseline)
         table = recipe.quantize or QuantizeTable()
@@ -45,7 +50,10 @@ class Pressing:
             precision=Precision(table.precision, table.bits),
             keep_float=table.keep_float,
             float_macs=table.float_macs,
+            weights=choose_weights(table.weight_passes, table.precision),
+            store=store,
         )
+        self.shortage = shortage(folds.numbers[:, rows], table.samples) if self.press.learns else ()
 
     def collect(self) -> dict[str, Any]:
         """The one pass over the calibration samples."""
@@ -68,7 +76,7 @@ class Pressing:
         """Write the graphs that learned from all folds."""
         pressed = self.press.ship()
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
-        log = [*self.cleaned.log, *pressed.log]
+        log = [*self.cleaned.log, *self.shortage, *pressed.log]
         for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
             (here / name).unlink(missing_ok=True)
             if graph is not None:

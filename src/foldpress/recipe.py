@@ -119,7 +119,7 @@ class QuantizeTable(_Table):
     def _options_go_together(self) -> "QuantizeTable":
         try:
             choose_precision(self.precision, self.bits, self.calibration)
-            choose_weights(self.weights, self.precision)
+            choose_weights(self.weight_passes, self.precision)
         except RequestError as error:
             raise ValueError(str(error)) from error
         return self

@@ -26,8 +26,10 @@ from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import choose_method
+from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
@@ -251,11 +253,12 @@ def _press(
     one_fold = np.zeros((1, len(dataset)), np.intp)  # nothing is judged here, so nothing is held out
     rows = calibration_rows(one_fold, samples, seed)
     press = make(cleaned.model, dataset.select(rows), one_fold[:, rows])
+    few = shortage(one_fold[:, rows], samples) if press.learns else ()
     chosen = choose(press, dataset, LatencyPlan())
     pressed = press.at(chosen.precision).ship()
     written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
     save_graph(written.model, output)
-    log = (*cleaned.log, *chosen.log, *pressed.log, *written.log)
+    log = (*cleaned.log, *few, *chosen.log, *pressed.log, *written.log)
     return _result(output, start, [entry.as_json() for entry in log])
 
 

@@ -1,4 +1,4 @@
-"""The passes over weights that `[quantize] weights` and `foldpress quantize --weights` can be asked for."""
+"""The passes over weights that `[quantize] weight_passes` and `foldpress quantize --weight-passes` can be asked for."""
 
 import difflib
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ def choose_weights(asked: str | Sequence[str], precision: str = "static") -> tup
             near = difflib.get_close_matches(name, known, 1, 0.5)
             mend = f"did you mean {near[0]}?" if near else '"auto" and "none" stand alone'
             raise RequestError(f"there is no pass over weights {name!r}", available=", ".join(known), mend=mend)
-    if precision != "static":
+    if precision not in ("auto", "static"):
         raise RequestError(
             f"{', '.join(names)}: passes over weights prepare static int8, not precision {precision!r}",
-            mend='leave weights out, or set precision = "static"',
+            mend='leave weight_passes out, or set precision = "static"',
         )
     return tuple(name for name in known if name in names)

@@ -12,7 +12,7 @@ from foldpress.errors import PassError
 from foldpress.graph import serialize
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
-from foldpress.optimizer.press import Prune
+from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 from foldpress.runtime import open_session, predict
 

@@ -8,7 +8,9 @@ from foldpress.errors import RequestError
 from foldpress.graph import serialize
 from foldpress.optimizer.gram import collect_grams
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Prune, calibration_rows
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.prune import Prune
+from foldpress.optimizer.samples import calibration_rows
 from foldpress.optimizer.structured import PruneStructured, layers_to_observe
 from foldpress.runtime import open_session, predict
 

@@ -93,7 +93,8 @@ def child(way: str, graph: str, images: str, samples: str, folds: str, method: s
 def cost(way: str, graph: Path, images: Path, samples: int, folds: int, method: str) -> Cost:
     """CPU seconds and peak memory, MB, of a fresh process."""
     command = [sys.executable, __file__, "--child", way, str(graph), str(images), str(samples), str(folds), method]
-    found: Cost = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: Cost = json.loads(printed.splitlines()[-1])  # onnxruntime prints what it collects
     return found
 
 
@@ -130,9 +131,8 @@ def main(methods: list[str]) -> None:
             for _ in range(ROUNDS):
                 for folds, costs in taken.items():
                     costs.append(cost("one_pass", graph, images, SAMPLES, folds, method))
-            (two, _), (ten, mb) = (
-                (float(np.median([one[key] for one in costs])) for key in ("cpu", "mb")) for costs in taken.values()
-            )
+            two, ten = (float(np.median([one["cpu"] for one in costs])) for costs in taken.values())
+            mb = float(np.median([one["mb"] for one in taken[FOLDS]]))
             few, many = (cost("one_pass", graph, more, samples, FOLDS, method)["mb"] for samples in (FEW, MANY))
             shown, ratio = "", ""
             if method in IN_THE_LOOP:

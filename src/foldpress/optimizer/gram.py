@@ -23,7 +23,6 @@ from foldpress.optimizer.groups import Slot
 
 MAX_FEATURES = 4608  # 512 channels under a 3×3 kernel: 170 MB in float64 for every fold
 MATRIX_BYTES = 2**31  # of all matrices of all folds; more of them lie in a file
-_BATCH = 64
 # Places of a feature map are much alike: these many of each sample, drawn at random, say what all of them would.
 _PLACES = 64
 
@@ -102,7 +101,7 @@ def collect_grams(
     # Fold by fold, so that most batches add to one fold only: a sum of outer products costs D² however few they are.
     order = np.argsort(numbers[0], kind="stable")
     for tensor, position, values in observe(
-        model, names, dataset, order, label="collecting statistics", batch=_BATCH, budget=budget
+        model, names, dataset, order, label="collecting statistics", batch_bytes=budget, budget=budget
     ):
         for slot in readers[names[tensor]]:
             _accumulate(grams[str(slot.node.name)], rows(slot, values, position), numbers[:, position])

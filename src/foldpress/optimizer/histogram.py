@@ -73,11 +73,27 @@ class HistogramStatistics:
         """
         return self._merged(self.ranges.all(), 0, list(range(self.counts.shape[1])))
 
+    def merge(self, other: "HistogramStatistics") -> "HistogramStatistics":
+        """Fold by fold, the histograms over the samples of both; the tensors and repeats must be the same."""
+        one, two = self._with_folds(other.counts.shape[1]), other._with_folds(self.counts.shape[1])
+        counts = np.empty_like(one.counts)
+        for repeat, fold in np.ndindex(counts.shape[:2]):
+            counts[repeat, fold] = one._of(repeat, fold).merge(two._of(repeat, fold)).counts
+        return HistogramStatistics(one.ranges.merge(two.ranges), counts)
+
+    def _with_folds(self, folds: int) -> "HistogramStatistics":
+        repeats, own, *shape = self.counts.shape
+        empty = np.zeros((repeats, max(folds - own, 0), *shape), np.int64)
+        return HistogramStatistics(self.ranges.with_folds(folds), np.concatenate([self.counts, empty], 1))
+
+    def _of(self, repeat: int, fold: int) -> Histograms:
+        low, high = self.ranges.minimum[repeat, fold], self.ranges.maximum[repeat, fold]
+        return Histograms(Ranges(self.ranges.tensors, low, high), self.counts[repeat, fold])
+
     def _merged(self, ranges: Ranges, repeat: int, folds: Sequence[int]) -> Histograms:
         total = np.zeros(self.counts.shape[2:], np.int64)
         for fold in folds:
-            low, high = self.ranges.minimum[repeat, fold], self.ranges.maximum[repeat, fold]
-            total += _on_grid_of(ranges, Histograms(Ranges(ranges.tensors, low, high), self.counts[repeat, fold]))
+            total += _on_grid_of(ranges, self._of(repeat, fold))
         return Histograms(ranges, total)
 
 
@@ -135,11 +151,16 @@ def _add(
     low: NDArray[np.float32], high: NDArray[np.float32], counts: Counts, cell: tuple[int, int, int], part: Part
 ) -> None:
     """Merge the histogram of some values into that of one repeat, fold and tensor."""
-    before, own = _grid(low[cell], high[cell]), _grid(part[0], part[1])
+    before = low[cell], high[cell], counts[cell]
     low[cell], high[cell] = np.minimum(low[cell], part[0]), np.maximum(high[cell], part[1])
-    if math.isfinite(low[cell]) and math.isfinite(high[cell]):  # else whoever asks for this fold is refused
-        grid = _grid(low[cell], high[cell])
-        counts[cell] = _regrid(counts[cell], before, grid) + _regrid(part[2], own, grid)
+    counts[cell] = _on_grid(low[cell], high[cell], before) + _on_grid(low[cell], high[cell], part)
+
+
+def _on_grid(low: np.floating, high: np.floating, part: Part) -> Counts:
+    """Counts on the grid of extremes that contain their own; none if those are not finite: who asks for them is refused."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return np.zeros_like(part[2])
+    return _regrid(part[2], _grid(part[0], part[1]), _grid(low, high))
 
 
 def _grid(minimum: np.floating, maximum: np.floating) -> tuple[int, int]:
@@ -166,5 +187,5 @@ def _regrid(counts: Counts, before: tuple[int, int], after: tuple[int, int]) -> 
 def _on_grid_of(ranges: Ranges, histograms: Histograms) -> Counts:
     """Counts of every tensor on the grid of `ranges`, which contain the histograms' own, [T, BINS]."""
     own = histograms.ranges
-    grids = zip(own.minimum, own.maximum, ranges.minimum, ranges.maximum, histograms.counts, strict=True)
-    return np.stack([_regrid(counts, _grid(a, b), _grid(low, high)) for a, b, low, high, counts in grids])
+    rows = zip(ranges.minimum, ranges.maximum, own.minimum, own.maximum, histograms.counts, strict=True)
+    return np.stack([_on_grid(low, high, (a, b, counts)) for low, high, a, b, counts in rows])

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -20,51 +21,24 @@ from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
-from foldpress.optimizer.histogram import Histograms, HistogramStatistics, collect_histograms
+from foldpress.optimizer.histogram import HistogramStatistics
 from foldpress.optimizer.nbit_weights import NBitWeights
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.placement import nodes_left_float
+from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
+from foldpress.optimizer.saved_statistics import Collection, Kind
 from foldpress.optimizer.sensitivity import costliest, sensitivities
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
-from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
-from foldpress.optimizer.structured import Budget, PruneStructured, layers_to_observe
+from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
+from foldpress.optimizer.structured import layers_to_observe
 from foldpress.optimizer.targets import Target
-from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 from foldpress.optimizer.weight_only import WeightOnly
+from foldpress.optimizer.weights import Learned, Learning, WeightPasses
 from foldpress.precision import Precision
+from foldpress.weight_passes import AUTO, WeightPass
 
-Statistics = RangeStatistics | HistogramStatistics
 STATIC_INT8 = Precision("static")
-
-
-@dataclass(frozen=True)
-class Prune:
-    """What pruning is asked for: a method, and its budget."""
-
-    method: Literal["structured", "unstructured", "2:4"]
-    macs: float | None = None
-    parameters: float | None = None
-    bytes: float | None = None
-    sparsity: float | None = None
-    threshold: float | None = None
-
-    @property
-    def learns(self) -> bool:
-        """Whether it looks at data, and so must not see the fold that it is judged on."""
-        return self.method == "structured"
-
-    def make(self, grams: dict[str, NDArray[np.float64]]) -> Pass:
-        """The pass, given what it learns from."""
-        if self.method == "2:4":
-            return PruneTwoFour()
-        if self.method == "unstructured":
-            return PruneThreshold(self.sparsity, self.threshold)
-        budgets: dict[Budget, float | None] = {"macs": self.macs, "parameters": self.parameters, "bytes": self.bytes}
-        for kind, share in budgets.items():
-            if share is not None:
-                return PruneStructured(kind, share, grams)
-        raise RequestError("structured pruning needs a budget", available=", ".join(budgets))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +60,11 @@ class Press:
         prune: what to prune, or None.
         target: what to quantize for, or None.
         ranges: how they are chosen.
-        precision: what the graph is to hold and compute in.
+        precision: what the graph is to hold and compute in; "auto" has to be settled by `at`.
         keep_float: names of nodes, or types of operators, that static int8 leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
+        weights: passes over float weights before static int8.
+        store: a file for the ranges that all rounds share, or None to keep them in memory only.
 
     Raises:
         RequestError: the graph is to be quantized, and is float16.
@@ -106,21 +82,30 @@ class Press:
         precision: Precision = STATIC_INT8,
         keep_float: Sequence[str] = (),
         float_macs: float = 0.0,
+        weights: tuple[WeightPass, ...] = AUTO,
+        store: Path | None = None,
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
         self._prune, self.target, self._method, self.precision = prune, target, ranges, precision
-        self._keep_float, self._float_macs = tuple(keep_float), float_macs
+        self._keep_float, self._float_macs, self._weights, self._store = tuple(keep_float), float_macs, weights, store
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
         halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
         if target is not None and any(value.dtype in halves for value in model.graph.initializers.values()):
             raise RequestError("the graph is float16 already", mend="start from the float32 graph")
 
+    @property
+    def learns(self) -> bool:
+        """Whether the calibration samples decide anything."""
+        return self._prunes_by_data or (self.target is not None and self.precision.learns)
+
     def collect(self) -> None:
-        """Collect, in one pass, the statistics that all rounds share. Otherwise the first round does it."""
+        """Collect the statistics that all rounds share, and store them. Otherwise the first round does it."""
+        if self._store is not None:
+            self._store.unlink(missing_ok=True)
         if self._prunes_by_data:
             _ = self._grams
-        elif self.target is not None and self.precision.learns:
-            self._shared_statistics()
+        elif self.learns:
+            self._shared()
 
     def at(self, precision: Precision | None) -> "Press":
         """The same press at another precision, None being float32; what was collected is shared."""
@@ -141,16 +126,10 @@ class Press:
 
     def without(self, fold: int, repeat: int = 0) -> Pressed:
         """The graphs that learned from every fold but one."""
-        if not self._is_blind:
+        if self.learns:
             return self._press(fold, repeat)
         pressed: Pressed = self._once(f"graph {self.precision}", self.ship)
         return pressed
-
-    @property
-    def _is_blind(self) -> bool:
-        """Whether nothing looks at data: then all rounds make the same graph."""
-        quantizes_blindly = self.target is None or not self.precision.learns
-        return quantizes_blindly and not self._prunes_by_data
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._made:
@@ -159,22 +138,29 @@ class Press:
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
         pruned = self._pruned(fold, repeat)
+        kept = pruned.model if self._prune else None
         if self.target is None:
-            return Pressed(pruned.model if self._prune else None, None, pruned.log)
-        if self.precision.name != "static":
+            return Pressed(kept, None, pruned.log)
+        if self.precision.name == "static":
+            made = self._static_int8(self.target, pruned.model, fold, repeat)
+        else:
             made = apply([self._precision_pass(self.target, pruned.model, fold, repeat)], pruned.model)
-            return Pressed(pruned.model if self._prune else None, made.model, pruned.log + made.log)
-        outputs = frozenset(str(value.name) for value in pruned.model.graph.outputs)
-        statistics = self._statistics_for(pruned.model, fold, repeat)
-        ranges, chosen = choose_ranges(statistics, self._method, self.target, outputs)
-        left_float = nodes_left_float(pruned.model, self.target, self._keep_float)
+        return Pressed(kept, made.model, pruned.log + made.log)
+
+    def _static_int8(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> PassResult:
+        learned = self._learned(model, fold, repeat)
+        outputs = frozenset(str(value.name) for value in model.graph.outputs)
+        left_float = nodes_left_float(model, target, self._keep_float)
         if self._float_macs:
-            samples = self._calibration.select(np.flatnonzero(self._seen(fold, repeat)))
-            costs = sensitivities(pruned.model, ranges, self.target, samples)
-            open_ = {name: cost for name, cost in costs.items() if name not in left_float}
-            left_float |= costliest(pruned.model, open_, self._float_macs)
-        quantized = apply([StaticInt8(ranges, self.target, left_float), FloatOutputs()], pruned.model)
-        return Pressed(pruned.model if self._prune else None, quantized.model, (*pruned.log, chosen, *quantized.log))
+            plain = WeightPasses((), target, left_float.keys()).prepare(model, learned)
+            ranges, _ = choose_ranges(plain.found, self._method, target, outputs)
+            costs = sensitivities(model, ranges, target, self._seen(fold, repeat))
+            costs = {name: cost for name, cost in costs.items() if name not in left_float}
+            left_float |= costliest(model, costs, self._float_macs)
+        prepared = WeightPasses(self._weights, target, left_float.keys()).prepare(model, learned)
+        ranges, chosen = choose_ranges(prepared.found, self._method, target, outputs)
+        quantized = apply([StaticInt8(ranges, target, left_float), FloatOutputs()], prepared.model)
+        return PassResult(quantized.model, (*prepared.log, chosen, *quantized.log))
 
     def _precision_pass(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> Pass:
         """The one pass of every precision but static int8."""
@@ -183,7 +169,6 @@ class Press:
             return DynamicInt8(target)
         if name == "float16":
             found, without = self._collected(model, fold, repeat)
-            assert isinstance(found, RangeStatistics)  # noqa: S101  # what _collect makes for float16
             return Float16(magnitudes(found, without, repeat))
         if bits is not None:
             return NBitWeights(bits)
@@ -217,53 +202,47 @@ class Press:
         grams: GramStatistics = self._once("grams", collect)
         return grams
 
-    def _statistics_for(self, model: ir.Model, fold: int | None, repeat: int) -> Ranges | Histograms:
-        found, without = self._collected(model, fold, repeat)
-        return found.all() if without is None else found.without(without, repeat)
+    def _seen(self, fold: int | None, repeat: int) -> Dataset:
+        """The samples that a round may look at."""
+        return self._calibration.select(np.flatnonzero(self._numbers[repeat] != (-1 if fold is None else fold)))
 
-    def _collected(self, model: ir.Model, fold: int | None, repeat: int) -> tuple[Statistics, int | None]:
+    def _learned(self, model: ir.Model, fold: int | None, repeat: int) -> Learned:
+        found, without = self._collected(model, fold, repeat)
+        learned: Learned = found.all() if without is None else found.without(without, repeat)
+        return learned
+
+    def _collected(self, model: ir.Model, fold: int | None, repeat: int) -> tuple[Any, int | None]:
         """Statistics of a round's network, and the fold that has yet to be left out of them."""
         if not self._prunes_by_data:
-            return self._shared_statistics(), fold
-        seen = self._calibration.select(np.flatnonzero(self._seen(fold, repeat)))
+            return self._shared(), fold
+        seen = self._seen(fold, repeat)
         collect = partial(self._collect, model, seen, np.zeros((1, len(seen)), np.intp))
         return (self._once(self._kind, collect) if fold is None else collect()), None
 
-    def _seen(self, fold: int | None, repeat: int) -> NDArray[np.bool_]:
-        """Which samples a round may look at, [N]."""
-        seen: NDArray[np.bool_] = self._numbers[repeat] != (-1 if fold is None else fold)
-        return seen
-
-    def _shared_statistics(self) -> Statistics:
+    def _shared(self) -> RangeStatistics | Learning:
         """Statistics by fold of the one network that all rounds quantize."""
-        collect = partial(self._collect, self.float_graph(), self._calibration, self._numbers)
-        shared: Statistics = self._once(self._kind, collect)
+        collect = partial(self._collect, self.float_graph(), self._calibration, self._numbers, self._store)
+        shared: RangeStatistics | Learning = self._once(self._kind, collect)
         return shared
 
     @property
     def _kind(self) -> str:
-        """Which statistics this precision needs."""
-        if self.precision.name == "float16":
-            return "magnitudes"
-        return "histograms" if self.target is not None and needs_histograms(self._method, self.target) else "ranges"
+        """What this precision learns."""
+        return "magnitudes" if self.precision.name == "float16" else "learning"
 
-    def _collect(self, model: ir.Model, calibration: Dataset, numbers: Indices) -> Statistics:
+    def _collect(
+        self, model: ir.Model, calibration: Dataset, numbers: Indices, store: Path | None = None
+    ) -> RangeStatistics | Learning:
         if self._kind == "magnitudes":
             return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
-        collect = collect_histograms if self._kind == "histograms" else collect_ranges
-        return collect(model, tensors_to_calibrate(model), calibration, numbers)
+        assert self.target is not None  # noqa: S101  # else nothing is quantized, and nothing is collected
+        kind: Kind = "histograms" if needs_histograms(self._method, self.target) else "ranges"
+        passes = WeightPasses(self._weights, self.target, nodes_left_float(model, self.target, self._keep_float).keys())
 
+        def collect(
+            graph: ir.Model, tensors: Sequence[str], dataset: Dataset, folds: Indices
+        ) -> RangeStatistics | HistogramStatistics:
+            collection = Collection(graph, tensors, dataset, folds, kind)
+            return collection.collect() if store is None else collection.stored(store)
 
-def calibration_rows(numbers: Indices, samples: int, seed: int) -> Indices:
-    """Samples to calibrate on, sorted: about `samples` remain when any one fold is left out.
-
-    Args:
-        numbers: fold number of every sample, [repeats, N].
-        samples: how many are wanted.
-        seed: of the draw.
-    """
-    folds = int(numbers.max()) + 1
-    wanted = -(-samples // max(folds - 1, 1))
-    generator = np.random.default_rng(seed)
-    chosen = [generator.permutation(np.flatnonzero(numbers[0] == fold))[:wanted] for fold in range(folds)]
-    return np.sort(np.concatenate(chosen))
+        return passes.learn(model, tensors_to_calibrate(model), collect, calibration, numbers)

@@ -53,6 +53,19 @@ class RangeStatistics:
         """The ranges over all folds: calibration for the graph that ships."""
         return self._merged(0, list(range(self.minimum.shape[1])))
 
+    def merge(self, other: "RangeStatistics") -> "RangeStatistics":
+        """Fold by fold, the ranges over the samples of both; the tensors and repeats must be the same."""
+        one, two = self.with_folds(other.minimum.shape[1]), other.with_folds(self.minimum.shape[1])
+        return RangeStatistics(self.tensors, np.minimum(one.minimum, two.minimum), np.maximum(one.maximum, two.maximum))
+
+    def with_folds(self, folds: int) -> "RangeStatistics":
+        """The same statistics with at least `folds` folds: those behind its own hold no sample."""
+        repeats, own, tensors = self.minimum.shape
+        low, high = nothing_seen(repeats, max(folds - own, 0), tensors)
+        return RangeStatistics(
+            self.tensors, np.concatenate([self.minimum, low], 1), np.concatenate([self.maximum, high], 1)
+        )
+
     def _merged(self, repeat: int, folds: Sequence[int]) -> Ranges:
         low, high = self.minimum[repeat, folds].min(0), self.maximum[repeat, folds].max(0)
         empty = low > high  # a tensor without a single element

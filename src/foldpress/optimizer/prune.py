@@ -1,0 +1,45 @@
+"""What pruning is asked for: a method and its budget, and the pass that they make."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldpress.errors import RequestError
+from foldpress.optimizer.passes import Pass
+from foldpress.optimizer.structured import Budget, PruneStructured
+from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
+
+
+@dataclass(frozen=True)
+class Prune:
+    """A method, and one budget that it takes."""
+
+    method: Literal["structured", "unstructured", "2:4"]
+    macs: float | None = None
+    parameters: float | None = None
+    bytes: float | None = None
+    sparsity: float | None = None
+    threshold: float | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether it looks at data, and so must not see the fold that it is judged on."""
+        return self.method == "structured"
+
+    def make(self, grams: dict[str, NDArray[np.float64]]) -> Pass:
+        """The pass, given what it learns from.
+
+        Raises:
+            RequestError: structured pruning without a budget.
+        """
+        if self.method == "2:4":
+            return PruneTwoFour()
+        if self.method == "unstructured":
+            return PruneThreshold(self.sparsity, self.threshold)
+        budgets: dict[Budget, float | None] = {"macs": self.macs, "parameters": self.parameters, "bytes": self.bytes}
+        for kind, share in budgets.items():
+            if share is not None:
+                return PruneStructured(kind, share, grams)
+        raise RequestError("structured pruning needs a budget", available=", ".join(budgets))
