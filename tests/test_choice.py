@@ -8,6 +8,8 @@ from foldpress import choice
 from foldpress.benchmark.latency import LatencyPlan
 from foldpress.choice import Choice, choose
 from foldpress.data import Dataset
+from foldpress.errors import GraphError
+from foldpress.graph import copy_graph
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
@@ -98,6 +100,16 @@ def test_statistics_are_collected_once_for_every_candidate(
     chosen = choose_by(monkeypatch, {"static": (2, 2, 2)}, pressing, data)
     pressing.at(chosen.precision).ship()
     assert len(collected) == 1
+
+
+def test_a_network_that_overflows_is_refused(digits_graph: ir.Model, data: Dataset) -> None:
+    """Catches: static int8 declined because of infinities, and then something else shipped with them inside."""
+    broken = copy_graph(digits_graph)
+    weight = next(value for value in broken.graph.initializers.values() if len(value.shape or ()) == 4)
+    assert weight.const_value is not None
+    weight.const_value = ir.tensor(np.full_like(weight.const_value.numpy(), 3e38))
+    with pytest.raises(GraphError, match="overflow"):
+        choose(press(broken, data), data, LatencyPlan())
 
 
 def test_a_convolutional_network_is_timed_for_real(digits_graph: ir.Model, data: Dataset) -> None:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure
 from foldpress.data import Dataset
-from foldpress.errors import RequestError
+from foldpress.errors import GraphError, RequestError
 from foldpress.graph import save_graph
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import LogEntry, apply
@@ -78,6 +78,8 @@ def _candidates(press: Press) -> tuple[dict[str, ir.Model], list[LogEntry]]:
     for precision in _CANDIDATES:
         try:
             made = press.at(precision).ship().quantized
+        except GraphError:  # what is wrong with the network itself is wrong at every precision
+            raise
         except RequestError as error:
             log.append(LogEntry("precision", precision.name, "declined", str(error).splitlines()[0]))
             continue

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from conftest import Classifier
 from foldpress.cost import graph_cost
 from foldpress.data import Dataset
-from foldpress.errors import RequestError
+from foldpress.errors import GraphError, RequestError
 from foldpress.graph import load_graph, save_graph, serialize
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
@@ -135,6 +135,16 @@ def test_what_cannot_be_is_refused() -> None:
     text = '<ir_version: 8, opset_import: ["" : 13]> g (float[N, 2] x) => (float[N, 2] y) { y = Relu(x) }'
     with pytest.raises(RequestError, match="no weights to round"):
         apply([NBitWeights(4)], ir.from_proto(onnx.parser.parse_model(text)))
+
+
+def test_a_weight_that_is_not_finite_is_named() -> None:
+    """Catches NaN rounded to some integer: the graph would run, and be wrong."""
+    model = graph()
+    broken = numpy_of(model, "G").copy()
+    broken[2, 3] = np.inf
+    model.graph.initializers["G"].const_value = ir.tensor(broken, name="G")
+    with pytest.raises(GraphError, match="weight G holds infinity"):
+        apply([NBitWeights(8)], model)
 
 
 def numpy_of(model: ir.Model, name: str) -> Any:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnxscript.version_converter import convert_version
 
-from foldpress.errors import RequestError
+from foldpress.errors import GraphError, RequestError
 from foldpress.graph import initializer
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.rounding import relative_error, round_groups, symmetric_levels
@@ -43,6 +43,7 @@ class NBitWeights:
 
     Raises:
         RequestError: the graph is quantized already, has no weights, or is of an opset that cannot store them.
+        GraphError: a weight is not finite.
     """
 
     bits: int
@@ -113,6 +114,8 @@ def _weights(model: ir.Model) -> dict[ir.Value, int]:
             array = initializer(model, value)
             if value is None or array is None or array.dtype != np.float32 or array.ndim < 2 or _is_interface(value):
                 continue
+            if not np.isfinite(array).all():
+                raise GraphError(f"weight {value.name} holds infinity or NaN", mend="look at how it was trained")
             transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) != 0
             found.setdefault(value, 0 if transposed else axis)
     return found

@@ -11,7 +11,7 @@ from foldpress.optimizer.chains import Chain, Scales
 from foldpress.optimizer.equalization import bounded
 from foldpress.optimizer.layers import Matrices
 
-_ALPHA = 0.5  # the paper's; measured against others in docs/measurements.md
+_ALPHA = 0.5  # the paper's
 
 
 def smoothing_scales(chain: Chain, peak: NDArray[np.float64], weight: Matrices, alpha: float = _ALPHA) -> Scales:
