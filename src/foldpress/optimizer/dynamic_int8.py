@@ -16,7 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from foldpress.errors import RequestError
 from foldpress.optimizer.passes import LogEntry, PassResult
-from foldpress.optimizer.static_int8 import is_quantized, quiet
+from foldpress.optimizer.static_int8 import quiet, refuse_quantized
 from foldpress.optimizer.targets import Target
 
 # Their integer kernels quantize on the fly. Conv has one too, which is slower than float32.
@@ -37,8 +37,7 @@ class DynamicInt8:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Replace the layers; the log counts what became integer, and what stayed float."""
-        if is_quantized(model):
-            raise RequestError("the graph is already quantized", mend="start from the float graph")
+        refuse_quantized(model)
         before = Counter(node.op_type for node in model.graph)
         quantized = self._quantize(model)
         after = Counter(node.op_type for node in quantized.graph)

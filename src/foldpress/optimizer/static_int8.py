@@ -50,8 +50,7 @@ class StaticInt8:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Insert Q/DQ pairs; the log says what stayed float, and why."""
-        if is_quantized(model):
-            raise RequestError("the graph is already quantized", mend="start from the float graph")
+        refuse_quantized(model)
         missing = sorted(set(tensors_to_calibrate(model)) - set(self.ranges.tensors))
         if missing:
             raise PassError(f"no range for {', '.join(missing[:3])}: the statistics belong to another graph")
@@ -107,6 +106,16 @@ class StaticInt8:
 def is_quantized(model: ir.Model) -> bool:
     """Whether a graph holds integer layers, Q/DQ pairs or integer weights already."""
     return any(node.op_type in _QUANTIZED_ALREADY or scales_integers(node) for node in model.graph)
+
+
+def refuse_quantized(model: ir.Model) -> None:
+    """Refuse a graph that holds integers, before clean-up folds the sign of them away.
+
+    Raises:
+        RequestError: it does.
+    """
+    if is_quantized(model):
+        raise RequestError("the graph is already quantized", mend="start from the float graph")
 
 
 def tensors_to_calibrate(model: ir.Model) -> list[str]:
