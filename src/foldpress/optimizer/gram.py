@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from foldpress.data import Array, Dataset, Indices
-from foldpress.graph import copy_graph, serialize
+from foldpress.graph import copy_graph
 from foldpress.optimizer.groups import Slot
 from foldpress.progress import track
 from foldpress.runtime import open_session
@@ -51,7 +51,7 @@ def collect_grams(model: ir.Model, layers: Sequence[Slot], dataset: Dataset, num
         dataset: calibration samples.
         numbers: fold number of each sample in each repeat, [repeats, N].
     """
-    session = open_session(serialize(_with_outputs(model, layers)))
+    session = open_session(_with_outputs(model, layers))
     folds = int(numbers.max()) + 1
     sizes = {str(slot.node.name): features(slot) for slot in layers}
     grams = {name: np.zeros((len(numbers), folds, size + 1, size + 1)) for name, size in sizes.items()}

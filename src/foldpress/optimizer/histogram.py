@@ -17,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
-from foldpress.graph import copy_graph, serialize
+from foldpress.graph import copy_graph
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, filled_batches, keeps_samples_apart, values_by_name
 from foldpress.progress import track
 from foldpress.runtime import open_session, run
@@ -163,7 +163,7 @@ def _activations(
 ) -> Iterator[tuple[Indices, list[NDArray[np.float32]]]]:
     """Sample positions, with every tensor's values, each [n, V]."""
     size = _BATCH if keeps_samples_apart(model, names) else 1
-    session = open_session(serialize(_fetching(model, names, one_by_one=size == 1)))
+    session = open_session(_fetching(model, names, one_by_one=size == 1))
     steps = -(-len(dataset) // size)
     for position, feed in track(filled_batches(dataset, size), "calibrating", steps):
         yield position, [values[: len(position)] for values in run(session, feed)[-len(names) :]]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foldpress.data import Array, Dataset, Indices
 from foldpress.errors import GraphError
-from foldpress.graph import copy_graph, serialize
+from foldpress.graph import copy_graph
 from foldpress.progress import track
 from foldpress.runtime import open_session, run
 
@@ -95,7 +95,7 @@ def _extremes(
 ) -> Iterator[tuple[Indices, NDArray[np.float32], NDArray[np.float32]]]:
     """Sample positions with their smallest and largest values, each [n, T]."""
     size = _BATCH if keeps_samples_apart(model, names) else 1
-    session = open_session(serialize(_augmented(model, names, one_by_one=size == 1)))
+    session = open_session(_augmented(model, names, one_by_one=size == 1))
     steps = -(-len(dataset) // size)
     for position, feed in track(filled_batches(dataset, size), "calibrating", steps):
         outputs = np.stack(run(session, feed)[-2 * len(names) :])[:, : len(position)]
