@@ -91,14 +91,14 @@ def _transpose_weights(model: ir.Model) -> None:
 
     The quantizer would do so too, in memory that protobuf frees only at the end: four copies of all weights.
     """
+    weights = set(model.graph.initializers.values()) - set(model.graph.inputs)
     for node in model.graph:
         if node.op_type != "Gemm" or node.attributes.get_int("transB", 0) == 0:
             continue
         value = node.inputs[1]
-        tensor = value.const_value if value is not None else None
-        if value is None or tensor is None or not value.is_initializer() or len(value.uses()) > 1:
+        if value is None or value.const_value is None or value not in weights or len(value.uses()) > 1:
             continue
-        value.const_value = _transposed(tensor)
+        value.const_value = _transposed(value.const_value)
         node.attributes["transB"] = ir.AttrInt64("transB", 0)
 
 
