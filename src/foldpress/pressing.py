@@ -9,7 +9,7 @@ import onnx_ir as ir
 from foldpress.benchmark.latency import LatencyPlan
 from foldpress.choice import choose
 from foldpress.folds import Folds
-from foldpress.graph import save_graph
+from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
@@ -84,7 +84,7 @@ class Pressing:
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
         for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
-            (here / name).unlink(missing_ok=True)
+            remove_graph(here / name)
             if graph is not None:
                 written = apply(last, graph)
                 save_graph(written.model, here / name)
