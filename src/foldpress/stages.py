@@ -152,7 +152,7 @@ def quantize(
         prune=None,
         target=choose_target(target),
         ranges=choose_method(calibration),
-        precision=choose_precision(precision, bits, calibration),
+        precision=choose_precision(precision, bits, calibration, keep_float, float_macs),
         keep_float=keep_float,
         float_macs=_share(float_macs),
         weights=choose_weights(weight_passes, precision),
