@@ -75,7 +75,7 @@ def _cannot_measure(target: Target, provider: str) -> str | None:
 def _candidates(press: Press) -> tuple[dict[str, ir.Model], list[LogEntry]]:
     """The graph of every precision that has something to do here."""
     graphs, log = {}, []
-    for precision in _CANDIDATES:
+    for precision in _CANDIDATES[:1] if press.leaves_float else _CANDIDATES:
         try:
             made = press.at(precision).ship().quantized
         except GraphError:  # what is wrong with the network itself is wrong at every precision

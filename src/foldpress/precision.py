@@ -57,8 +57,8 @@ def choose_precision(
             f"precision = {name!r} takes no calibration method (given: {calibration!r}): only static int8 chooses ranges",
             mend='leave calibration out, or use precision = "static"',
         )
-    for option, given in (("keep_float", keep_float), ("float_macs", float_macs)):
-        if given and name not in ("auto", "static"):
+    for option, value in (("keep_float", keep_float), ("float_macs", float_macs)):
+        if value and name not in ("auto", "static"):
             raise RequestError(
                 f"precision = {name!r} takes no {option}: only static int8 leaves single layers float",
                 mend=f'leave {option} out, or use precision = "static"',

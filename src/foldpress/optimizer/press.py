@@ -99,6 +99,11 @@ class Press:
         """Whether the calibration samples decide anything."""
         return self._prunes_by_data or (self.target is not None and self.precision.learns)
 
+    @property
+    def leaves_float(self) -> bool:
+        """Whether single layers are to stay float, as only static int8 can."""
+        return bool(self._keep_float or self._float_macs)
+
     def collect(self) -> None:
         """Collect the statistics that all rounds share, and store them. Otherwise the first round does it."""
         if self._store is not None:
