@@ -4,6 +4,7 @@ A heavy weight in a file beside the graph is mapped into memory, not read: whoev
 more than that layer to be read, and a session gets the very same memory.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+from foldpress.errors import GraphError
 
 # Lighter ones stay in the graph: shapes are inferred from them, and a thousand of them are still but one GiB.
 _HEAVY_BYTES = 2**20
@@ -80,6 +83,30 @@ def read_light(proto: onnx.ModelProto, folder: Path) -> None:
     for tensor in (*initializers, *_deeper(proto)):
         if uses_external_data(tensor):
             load_external_data_for_tensor(tensor, str(folder))
+
+
+def check_contained(path: Path, tensor: onnx.TensorProto) -> None:
+    """Refuse a tensor that lies anywhere but in the folder of the graph at `path`, in a plain file, and inside that file.
+
+    Raises:
+        GraphError: says which tensor.
+    """
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = Path(entries.get("location", ""))
+    target = path.parent / location
+    if location.is_absolute() or ".." in location.parts or not location.name:
+        raise GraphError(f"{path}: weight {tensor.name} points outside the graph's folder ({location})")
+    if not target.is_file() or target.resolve() != path.parent.resolve() / location or target.stat().st_nlink > 1:
+        raise GraphError(f"{path}: the weights of {tensor.name} should be in {target}, a plain file; it is not one")
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+        length = max(length, math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
+    except (ValueError, TypeError) as error:
+        raise GraphError(f"{path}: weight {tensor.name} is badly described: {error}") from error
+    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
+        raise GraphError(f"{path}: weight {tensor.name} lies beyond the end of {target}", mend="copy both files again")
 
 
 def stored_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

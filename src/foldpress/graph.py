@@ -1,6 +1,5 @@
 """Reading and writing ONNX files: what a stranger's file may do is checked before anything reads it."""
 
-import math
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -13,7 +12,7 @@ import onnx_ir as ir
 
 from foldpress.data import InputSpec
 from foldpress.errors import GraphError
-from foldpress.external import in_memory, read_light, stored_tensors
+from foldpress.external import check_contained, in_memory, read_light, stored_tensors
 from foldpress.files import replacing, sha256
 
 # protobuf cannot hold more than 2 GiB in one message; what is larger keeps its weights in a file beside it.
@@ -47,7 +46,7 @@ def load_graph(path: Path) -> ir.Model:
                 mend="export it with tensors only; for scikit-learn, options={'zipmap': False}",
             )
     for tensor in stored_tensors(proto):
-        _check_contained(path, tensor)
+        check_contained(path, tensor)
     try:
         onnx.checker.check_model(str(path))
         _check_text(path, proto)
@@ -199,26 +198,6 @@ def _check_text(path: Path, message: google.protobuf.message.Message) -> None:
                 _check_text(path, one)
             elif field.type == field.TYPE_STRING and not isinstance(one, str):
                 raise GraphError(f"{path}: {field.name} is damaged: {one[:40]!r}", mend="export or download it again")
-
-
-def _check_contained(path: Path, tensor: onnx.TensorProto) -> None:
-    """External data must lie in the graph's own folder, in a plain file, and inside that file."""
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = Path(entries.get("location", ""))
-    target = path.parent / location
-    if location.is_absolute() or ".." in location.parts or not location.name:
-        raise GraphError(f"{path}: weight {tensor.name} points outside the graph's folder ({location})")
-    if not target.is_file() or target.resolve() != path.parent.resolve() / location or target.stat().st_nlink > 1:
-        raise GraphError(f"{path}: the weights of {tensor.name} should be in {target}, a plain file; it is not one")
-    try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
-        length = max(length, math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
-    except (ValueError, TypeError) as error:
-        raise GraphError(f"{path}: weight {tensor.name} is badly described: {error}") from error
-    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
-        raise GraphError(f"{path}: weight {tensor.name} lies beyond the end of {target}", mend="copy both files again")
 
 
 def _first_line(error: Exception) -> str:
