@@ -181,14 +181,17 @@ class Press:
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
         """The network of a round; all rounds share it unless pruning looks at data."""
         if not self._prunes_by_data or fold is None:
-            pruned: PassResult = self._once("pruned", lambda: self._prune_by(lambda: self._grams.all()))
+            pruned: PassResult = self._once("pruned", lambda: self._prune_by(lambda: self._grams.all(), None, repeat))
             return pruned
-        return self._prune_by(lambda: self._grams.without(fold, repeat))
+        return self._prune_by(lambda: self._grams.without(fold, repeat), fold, repeat)
 
-    def _prune_by(self, grams: Callable[[], dict[str, NDArray[np.float64]]]) -> PassResult:
+    def _prune_by(
+        self, grams: Callable[[], dict[str, NDArray[np.float64]]], fold: int | None, repeat: int
+    ) -> PassResult:
         if self._prune is None:
             return PassResult(self._model)
-        return apply([self._prune.make(grams() if self._prunes_by_data else {})], self._model)
+        made = self._prune.make(grams() if self._prunes_by_data else {}, self._seen(fold, repeat))
+        return apply([made], self._model)
 
     @property
     def _grams(self) -> GramStatistics:

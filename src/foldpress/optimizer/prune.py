@@ -6,9 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foldpress.data import Dataset
 from foldpress.errors import RequestError
+from foldpress.optimizer.allocation import Budget
 from foldpress.optimizer.passes import Pass
-from foldpress.optimizer.structured import Budget, PruneStructured
+from foldpress.optimizer.structured import PruneStructured
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 
 
@@ -28,8 +30,8 @@ class Prune:
         """Whether it looks at data, and so must not see the fold that it is judged on."""
         return self.method == "structured"
 
-    def make(self, grams: dict[str, NDArray[np.float64]]) -> Pass:
-        """The pass, given what it learns from.
+    def make(self, grams: dict[str, NDArray[np.float64]], samples: Dataset) -> Pass:
+        """The pass, given what it learns from: see `PruneStructured`.
 
         Raises:
             RequestError: structured pruning without a budget.
@@ -41,5 +43,5 @@ class Prune:
         budgets: dict[Budget, float | None] = {"macs": self.macs, "parameters": self.parameters, "bytes": self.bytes}
         for kind, share in budgets.items():
             if share is not None:
-                return PruneStructured(kind, share, grams)
+                return PruneStructured(kind, share, grams, samples)
         raise RequestError("structured pruning needs a budget", available=", ".join(budgets))
