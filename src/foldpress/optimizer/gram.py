@@ -155,7 +155,7 @@ def rows(slot: Slot, activation: Array, position: Indices, places: int = PLACES)
     else:
         windows, spatial = _flat(activation, position), 1
     drawn = _at_places(windows, spatial, position, places)
-    return drawn.reshape(*drawn.shape[:2], *_matrix_shape(slot)[:-2], features(slot))
+    return drawn.reshape(len(position), drawn.shape[1], *_matrix_shape(slot)[:-2], features(slot))
 
 
 def outputs(slot: Slot, activation: Array, position: Indices, places: int = PLACES) -> NDArray[np.float32]:
@@ -173,7 +173,8 @@ def _at_places(values: NDArray[np.float32], axes: int, position: Indices, places
     """Entries of [n, places…, …], with `axes` axes of places, drawn for each sample: [n, places, …]."""
     sizes = values.shape[1 : 1 + axes]
     drawn = np.stack([_draw(int(np.prod(sizes)), int(seed), places) for seed in position])
-    return values[(np.arange(len(position))[:, None], *np.unravel_index(drawn, sizes))]
+    found: NDArray[np.float32] = values[(np.arange(len(position))[:, None], *np.unravel_index(drawn, sizes))]
+    return found
 
 
 def _draw(count: int, seed: int, places: int) -> Indices:

@@ -20,8 +20,11 @@ _SAMPLES = 64
 
 
 def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset) -> None:
-    """Set `influence` of every plan."""
-    outputs = Outputs(model, samples.select(np.arange(min(_SAMPLES, len(samples)))))
+    """Set `influence` of every plan; where no output of the graph is a float, leave all as they are."""
+    if not any(value.dtype is not None and value.dtype.is_floating_point() for value in model.graph.outputs):
+        return
+    few = np.unique(np.linspace(0, len(samples) - 1, _SAMPLES).astype(np.intp))
+    outputs = Outputs(model, samples.select(few))
     for plan in plans:
         half = (len(plan.order) + 1) // 2
         if plan.error(half) > 0:

@@ -1,7 +1,7 @@
 """What pruning is asked for: a method and its budget, and the pass that they make."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,8 @@ class Prune:
             return PruneTwoFour()
         if self.method == "unstructured":
             return PruneThreshold(self.sparsity, self.threshold)
-        budgets: dict[Budget, float | None] = {"macs": self.macs, "parameters": self.parameters, "bytes": self.bytes}
-        for kind, share in budgets.items():
-            if share is not None:
+        kinds: tuple[Budget, ...] = get_args(Budget)
+        for kind in kinds:
+            if (share := getattr(self, kind)) is not None:
                 return PruneStructured(kind, share, grams, samples)
-        raise RequestError("structured pruning needs a budget", available=", ".join(budgets))
+        raise RequestError("structured pruning needs a budget", available=", ".join(kinds))

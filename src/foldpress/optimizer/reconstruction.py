@@ -1,7 +1,7 @@
 """Make every layer behind a cut correct what has gone wrong before it: least squares against the original network.
 
-Layers are taken in graph order. Each sees what the pruned network gives it by then, x [D], and is changed so that the value v that
-it adds to comes closest to that of the original network, v*:
+Layers are taken in graph order. Each sees what the pruned network gives it by then, x [D], and is changed so that the value v
+that it adds to comes closest to that of the original network, v*:
 
     min over ΔW, Δb of  E ‖v + ΔW x + Δb − v*‖² + λ ‖ΔW‖²
 
@@ -21,13 +21,14 @@ from foldpress.data import Dataset, Indices
 from foldpress.graph import initializer
 from foldpress.optimizer.activations import observe
 from foldpress.optimizer.gram import MAX_FEATURES, PLACES, features, outputs, rows
-from foldpress.optimizer.layers import Layer, weighted_layers
+from foldpress.optimizer.layers import Layer, Matrices, weighted_layers
 from foldpress.optimizer.side_by_side import original_name, side_by_side
 
 Rows = NDArray[np.float32]
 
-# Ridge relative to the mean feature energy, as in `repair`: large enough for features that depend on each other.
-_RIDGE = 1e-4
+# Ridge λ relative to the mean feature energy. Places of one image are alike, so that there are fewer samples than rows: on
+# ResNet-20, 0.01 to 0.1 leave 3 % less error on unseen images than 0.0001.
+_RIDGE = 0.01
 _ROUNDS = 2  # of targets behind a rectifier; on ResNet-20, more change nothing
 _ROWS_BYTES = 2**28  # of what is kept of one layer's inputs and outputs
 
@@ -53,8 +54,8 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
     """
     for place in places(pruned, kept):
         inputs, given, wanted = _observed(original, pruned, place, samples)
-        change = solve(inputs, given, wanted, rectified=place.rectified)  # [G, D(+1), M]
         weight, width = place.layer.matrices(pruned), len(place.kept)
+        change = solve(inputs, given, wanted, rectified=place.rectified)
         weight[..., place.kept] += change[:, :width].swapaxes(1, 2)
         place.layer.store(pruned, weight)
         if change.shape[1] > width:
@@ -77,12 +78,13 @@ def places(model: ir.Model, kept: Mapping[str, Indices]) -> list[Place]:
     return found
 
 
-def solve(inputs: Rows, given: Rows, wanted: Rows, *, rectified: bool) -> NDArray[np.float64]:
+def solve(inputs: Rows, given: Rows, wanted: Rows, *, rectified: bool) -> Matrices:
     """The change of weights, [G, D, M], that takes `given` to `wanted`, both [n, G, M], for inputs [n, G, D]."""
     x, v, target = (np.ascontiguousarray(part.swapaxes(0, 1)) for part in (inputs, given, wanted))
     hessian = (x.swapaxes(1, 2) @ x).astype(np.float64) / len(inputs)
     energy = np.trace(hessian, axis1=1, axis2=2)[:, None, None]
-    hessian += np.eye(x.shape[2]) * np.maximum(_RIDGE * energy / x.shape[2], np.finfo(np.float32).tiny)
+    ridge = np.maximum(_RIDGE * energy / x.shape[2], np.finfo(np.float32).tiny)
+    hessian += np.eye(x.shape[2]) * ridge
     change = _step(hessian, x, target - v)
     for _ in range(_ROUNDS if rectified else 0):
         reached = v + x @ change.astype(np.float32)
@@ -90,7 +92,7 @@ def solve(inputs: Rows, given: Rows, wanted: Rows, *, rectified: bool) -> NDArra
     return change
 
 
-def _step(hessian: NDArray[np.float64], x: Rows, gap: Rows) -> NDArray[np.float64]:
+def _step(hessian: Matrices, x: Rows, gap: Rows) -> Matrices:
     products = (x.swapaxes(1, 2) @ gap).astype(np.float64) / x.shape[1]
     return np.asarray(np.linalg.solve(hessian, products))
 
@@ -106,10 +108,15 @@ def _observed(original: ir.Model, pruned: ir.Model, place: Place, samples: Datas
     everything = np.arange(len(samples))
     # No budget: all three are needed of a sample at once.
     for tensor, position, values in observe(graph, names, samples, everything, label="repairing", budget=2**62):
-        drawn = (outputs if tensor else rows)(layer.slot, values, position, count)
-        parts[tensor].append(drawn.reshape(-1, layer.groups, drawn.shape[-1] // (layer.groups if tensor else 1)))
+        if tensor:
+            drawn = outputs(layer.slot, values, position, count)
+            parts[tensor].append(drawn.reshape(-1, layer.groups, drawn.shape[-1] // layer.groups))
+        else:
+            drawn = rows(layer.slot, values, position, count)
+            drawn = drawn.reshape(-1, layer.groups, drawn.shape[-1])[..., place.kept]
+            parts[tensor].append(_with_constant(pruned, layer, drawn))
     inputs, given, wanted = (np.concatenate(part) for part in parts)
-    return _with_constant(pruned, layer, inputs[..., place.kept]), given, wanted
+    return inputs, given, wanted
 
 
 def _with_constant(model: ir.Model, layer: Layer, inputs: Rows) -> Rows:

@@ -34,7 +34,7 @@ def side_by_side(original: ir.Model, changed: ir.Model, tensors: Sequence[str]) 
     other.outputs.clear()
     for node in list(other):
         other.remove(node)
-        node.name = original_name(str(node.name))
+        node.name = original_name(node.name) if node.name else None
         for value in node.outputs:
             value.name = original_name(str(value.name))
         both.graph.append(node)
