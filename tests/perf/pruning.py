@@ -58,8 +58,7 @@ def one_draw(path: Path, folder: Path, draw: int) -> None:
     """Print share of MACs left, accuracy, flips, error, seconds and peak for the float graph and every budget."""
     model = apply(clean_up(), load_graph(path)).model
     train = fit_inputs(read_data("data:load_train", folder), input_specs(model))
-    order = np.random.default_rng(0).permutation(len(train))
-    calibration = train.select(order[draw * CALIBRATION :][:CALIBRATION])
+    calibration = train.select(np.random.default_rng(draw).permutation(len(train))[:CALIBRATION])
     made = [(model, 0.0, 0.0), *(pruned(model, calibration, budget) for budget in BUDGETS)]
     scored = fit_inputs(read_data("data:load", folder), input_specs(model))
     expected = scores(model, scored)
