@@ -85,6 +85,17 @@ def test_the_speed_of_another_machine_is_not_measured_on_this_one(
     assert "tensorrt is not this machine" in chosen.log[0].detail
 
 
+def test_single_layers_stay_float_only_in_static_int8(
+    monkeypatch: pytest.MonkeyPatch, digits_graph: ir.Model, data: Dataset
+) -> None:
+    """Catches: dynamic int8 chosen for a recipe that asks for a layer in float, which it would not leave."""
+    numbers = np.zeros((1, len(data)), np.intp)
+    auto = Precision("auto")
+    asking = Press(digits_graph, data, numbers, prune=None, target=HERE, precision=auto, keep_float=["Gemm"])
+    chosen = choose_by(monkeypatch, {"static": (1.1, 1.05, 1.2), "dynamic": (3, 3, 3)}, asking, data)
+    assert chosen.precision == Precision("static")
+
+
 def test_statistics_are_collected_once_for_every_candidate(
     monkeypatch: pytest.MonkeyPatch, digits_graph: ir.Model, data: Dataset
 ) -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from foldpress.errors import RequestError
@@ -33,3 +35,13 @@ def test_what_does_not_go_together_is_refused(name: str, bits: int | None, calib
         choose_precision(name, bits, calibration)
     with pytest.raises(ValueError, match="precision|bits"):
         QuantizeTable.model_validate({"precision": name, "bits": bits, "calibration": calibration})
+
+
+@pytest.mark.parametrize("option", [{"keep_float": ["Conv"]}, {"float_macs": 0.1}])
+def test_only_static_int8_leaves_single_layers_float(option: dict[str, Any]) -> None:
+    """Catches: layers that were to stay float, and are integer all the same."""
+    with pytest.raises(RequestError, match="only static int8 leaves single layers float"):
+        choose_precision("dynamic", **option)
+    with pytest.raises(ValueError, match="single layers"):
+        QuantizeTable.model_validate({"precision": "dynamic", **option})
+    assert choose_precision("auto", **option).name == "auto"

@@ -26,7 +26,7 @@ from foldpress.runtime import CPU
 
 _CANDIDATES = (Precision("static"), Precision("dynamic"))
 _STORED = Precision("weights", 8)
-_TIE = 0.97  # of the fastest one's speed: the first in order wins, so that chance does not
+_TIE = 0.97  # of the other's speed: a difference that chance makes on a busy machine, and must not decide
 _PROCESSES, _SECONDS = 3, 1.5  # enough to tell graphs apart that differ by more than a few percent
 _CONFIDENCE = 0.95
 _FLOAT32 = "float32"
@@ -75,7 +75,7 @@ def _cannot_measure(target: Target, provider: str) -> str | None:
 def _candidates(press: Press) -> tuple[dict[str, ir.Model], list[LogEntry]]:
     """The graph of every precision that has something to do here."""
     graphs, log = {}, []
-    for precision in _CANDIDATES:
+    for precision in _CANDIDATES[:1] if press.leaves_float else _CANDIDATES:
         try:
             made = press.at(precision).ship().quantized
         except GraphError:  # what is wrong with the network itself is wrong at every precision
@@ -93,7 +93,7 @@ def _stored(press: Press, samples: Dataset, plan: LatencyPlan, log: list[LogEntr
     made = press.at(_STORED).ship().quantized
     assert made is not None  # noqa: S101  # it rounds weights
     row = _timed(press.float_graph(), {_STORED.name: made}, samples, plan)[_STORED.name]
-    if row["speedup_high"] < 1:
+    if row["speedup"] < _TIE and row["speedup_high"] < 1:
         log.append(LogEntry("precision", _STORED.name, "declined", f"{_speed(row)}; float32 stays as it is"))
         return Choice(None, tuple(log))
     why = f"no int8 is faster than float32 here, so layers stay float and only the file is int8; {_speed(row)}"

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
 
 from foldpress.contrib import use_standard_operators
+from foldpress.external import light_proto
 from foldpress.graph import copy_graph, initializer
 from foldpress.matmul_nbits import OPERATOR, stored_integers
 
@@ -99,10 +100,10 @@ def graph_cost(model: ir.Model) -> GraphCost:
 
 def sample_shapes(model: ir.Model) -> Shapes:
     """The shape of every tensor for one sample, as far as shape inference finds it."""
-    shapes = _inferred(ir.to_proto(model))
+    shapes = _inferred(light_proto(model)[0])
     if any(None in shapes.get(str(node.outputs[0].name), (None,)) for node in model.graph):
         # A graph that computes its own shapes: with one sample they are constants, and can be folded.
-        shapes = _inferred(ir.to_proto(_folded_for_one(model))) | {k: v for k, v in shapes.items() if None not in v}
+        shapes = _inferred(light_proto(_folded_for_one(model))[0]) | {k: v for k, v in shapes.items() if None not in v}
     return shapes
 
 

@@ -1,7 +1,7 @@
 """Reading and writing ONNX files: what a stranger's file may do is checked before anything reads it."""
 
-import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import onnx_ir as ir
 
 from foldpress.data import InputSpec
 from foldpress.errors import GraphError
-from foldpress.files import replacing
+from foldpress.external import check_contained, in_memory, read_light, stored_tensors
+from foldpress.files import replacing, sha256
 
 # protobuf cannot hold more than 2 GiB in one message; what is larger keeps its weights in a file beside it.
 _SINGLE_FILE_BYTES = 2**31 - 2**24
+_DIGITS = 16  # of a digest, in the name of a file of weights
 # What checking and reading raise; where bytes of a name are damaged, it is the message itself that cannot be decoded.
 _INVALID = (
     onnx.checker.ValidationError,
@@ -28,21 +30,13 @@ _INVALID = (
 def load_graph(path: Path) -> ir.Model:
     """Read an ONNX file after checking that it is whole and refers to nothing outside its folder.
 
-    Large weights stay on disk until they are used.
+    Heavy weights that lie in a file of their own stay there until they are used.
 
     Raises:
         GraphError: missing, damaged, not ONNX, or with unsafe external data.
     """
     path = Path(path)
-    if not path.is_file():
-        near = ", ".join(sorted(found.name for found in path.parent.glob("*.onnx"))) if path.parent.is_dir() else ""
-        raise GraphError(f"there is no ONNX file {path}", available=near or "no .onnx in that folder")
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except (google.protobuf.message.DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise GraphError(
-            f"{path} is not an ONNX file, or is damaged: {error}", mend="export or download it again"
-        ) from error
+    proto = _read_proto(path)
     if not proto.graph.node and not proto.graph.output:
         raise GraphError(f"{path} holds no graph: it is empty or cut short", mend="export or download it again")
     for value in (*proto.graph.input, *proto.graph.output):
@@ -51,31 +45,73 @@ def load_graph(path: Path) -> ir.Model:
                 f"{path}: {value.name} is no tensor but a {value.type.WhichOneof('value') or 'value of no type'}",
                 mend="export it with tensors only; for scikit-learn, options={'zipmap': False}",
             )
-    functions = (tensor for function in proto.functions for tensor in _node_tensors(function.node))
-    for tensor in (*_stored_tensors(proto.graph), *functions):
-        _check_contained(path, tensor)
+    for tensor in stored_tensors(proto):
+        check_contained(path, tensor)
     try:
         onnx.checker.check_model(str(path))
         _check_text(path, proto)
-        return ir.load(path)
+        read_light(proto, path.parent)
+        model: ir.Model = ir.from_proto(proto)
     except _INVALID as error:
         raise GraphError(f"{path} is not a valid ONNX graph: {_first_line(error)}", mend="export it again") from error
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
 
 
 def save_graph(model: ir.Model, path: Path) -> None:
     """Write a graph atomically; weights go to a file beside it only when one file cannot hold them.
 
+    A reader finds the old graph with its weights or the new one with its own, whenever writing ends.
+
     Raises:
         OutputError: the folder cannot be written to.
     """
-    large = weight_bytes(model) > _SINGLE_FILE_BYTES
     with replacing(path) as draft:
-        ir.save(model, draft, external_data=f"{path.name}.data" if large else None)
+        write_graph(model, draft)
+    _remove_data(path, keep=graph_files(path))
+
+
+def write_graph(model: ir.Model, path: Path) -> None:
+    """Write a graph where nobody else reads, as `save_graph` does elsewhere.
+
+    A file of weights is named after its own content, so no two of them ever share a name, and what says that a graph is
+    unchanged (its digest) says so of its weights.
+    """
+    if weight_bytes(model) <= _SINGLE_FILE_BYTES:
+        with in_memory(model):
+            ir.save(model, path)
+        return
+    data = path.with_name(f"{path.name}.data")
+    ir.save(model, path, external_data=data.name)
+    named = data.rename(path.with_name(f"{path.name}.{sha256(data)[:_DIGITS]}.data"))
+    proto = onnx.load(path, load_external_data=False)
+    for entry in (entry for tensor in stored_tensors(proto) for entry in tensor.external_data):
+        if entry.key == "location":
+            entry.value = named.name
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def remove_graph(path: Path) -> None:
+    """Remove a graph that `save_graph` wrote, if there is one, with its weights."""
+    path.unlink(missing_ok=True)
+    _remove_data(path, keep=[])
+
+
+def graph_files(path: Path) -> list[Path]:
+    """A graph's file, then those beside it that hold its weights.
+
+    Raises:
+        GraphError: missing, or not ONNX.
+    """
+    entries = (entry for tensor in stored_tensors(_read_proto(path)) for entry in tensor.external_data)
+    names = {entry.value for entry in entries if entry.key == "location"}
+    return [path, *(path.parent / name for name in sorted(names))]
 
 
 def serialize(model: ir.Model) -> bytes:
-    """The graph as the bytes of an .onnx file; the same graph gives the same bytes."""
-    return ir.to_proto(model).SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+    """The graph as the bytes of an .onnx file, all weights included; the same graph gives the same bytes."""
+    with in_memory(model):
+        return ir.to_proto(model).SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
 def copy_graph(model: ir.Model) -> ir.Model:
@@ -85,13 +121,8 @@ def copy_graph(model: ir.Model) -> ir.Model:
 
 def weight_bytes(model: ir.Model) -> int:
     """Bytes of all stored weights."""
-    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
-
-
-def external_files(model: ir.Model) -> set[Path]:
-    """The files beside a graph that hold its weights."""
-    tensors = [value.const_value for value in model.graph.initializers.values()]
-    return {Path(tensor.path).resolve() for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    stored = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    return sum(tensor.nbytes for tensor in stored if tensor is not None)
 
 
 def input_specs(model: ir.Model) -> list[InputSpec]:
@@ -139,6 +170,26 @@ def set_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -
     value.shape = ir.Shape(array.shape)
 
 
+def _read_proto(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        near = ", ".join(sorted(found.name for found in path.parent.glob("*.onnx"))) if path.parent.is_dir() else ""
+        raise GraphError(f"there is no ONNX file {path}", available=near or "no .onnx in that folder")
+    try:
+        return onnx.load(path, load_external_data=False)
+    except (google.protobuf.message.DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise GraphError(
+            f"{path} is not an ONNX file, or is damaged: {error}", mend="export or download it again"
+        ) from error
+
+
+def _remove_data(path: Path, keep: Collection[Path]) -> None:
+    """Remove the weights of earlier graphs of this name; a file that was not named here is left alone."""
+    ours = re.compile(rf"{re.escape(path.name)}\.[0-9a-f]{{{_DIGITS}}}\.data")
+    for found in path.parent.iterdir():
+        if ours.fullmatch(found.name) and found not in keep:
+            found.unlink()
+
+
 def _check_text(path: Path, message: google.protobuf.message.Message) -> None:
     """Text whose bytes are no UTF-8 is read as bytes, and cannot be written again."""
     for field, value in message.ListFields():
@@ -147,41 +198,6 @@ def _check_text(path: Path, message: google.protobuf.message.Message) -> None:
                 _check_text(path, one)
             elif field.type == field.TYPE_STRING and not isinstance(one, str):
                 raise GraphError(f"{path}: {field.name} is damaged: {one[:40]!r}", mend="export or download it again")
-
-
-def _stored_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor that a graph stores: its weights, those of its nodes, and those of the graphs inside them."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _node_tensors(graph.node)
-
-
-def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for inner in (attribute.g, *attribute.graphs):
-            yield from _stored_tensors(inner)
-
-
-def _check_contained(path: Path, tensor: onnx.TensorProto) -> None:
-    """External data must lie in the graph's own folder, in a plain file, and inside that file."""
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = Path(entries.get("location", ""))
-    target = path.parent / location
-    if location.is_absolute() or ".." in location.parts or not location.name:
-        raise GraphError(f"{path}: weight {tensor.name} points outside the graph's folder ({location})")
-    if not target.is_file() or target.resolve() != path.parent.resolve() / location or target.stat().st_nlink > 1:
-        raise GraphError(f"{path}: the weights of {tensor.name} should be in {target}, a plain file; it is not one")
-    try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
-        length = max(length, math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
-    except (ValueError, TypeError) as error:
-        raise GraphError(f"{path}: weight {tensor.name} is badly described: {error}") from error
-    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
-        raise GraphError(f"{path}: weight {tensor.name} lies beyond the end of {target}", mend="copy both files again")
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from foldpress.data import Array, Dataset, check_finite, fit_inputs
 from foldpress.errors import RequestError
-from foldpress.graph import input_specs, load_graph, save_graph, serialize
+from foldpress.graph import input_specs, load_graph, save_graph
 from foldpress.runtime import open_session, run
 
 
@@ -50,7 +50,7 @@ def open_origin(source: str, weights: str | None, folder: Path, dataset: Dataset
 def _from_graph(path: Path, dataset: Dataset) -> Origin:
     graph = load_graph(path)
     dataset = fit_inputs(dataset, input_specs(graph))
-    outputs = run(open_session(serialize(graph)), dataset.batch(slice(0, 1)))
+    outputs = run(open_session(graph), dataset.batch(slice(0, 1)))
     return Origin(dataset, outputs, lambda target, _: save_graph(graph, target))
 
 

@@ -20,7 +20,7 @@ from foldpress.benchmark.write import write_reports
 from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
 from foldpress.files import sha256
 from foldpress.folds import Folds, Scheme, make_folds
-from foldpress.graph import batch_size, input_specs, load_graph, serialize
+from foldpress.graph import batch_size, input_specs, load_graph
 from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.origin import open_origin, parity_log
@@ -79,7 +79,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
     here = RunDir(Path(output), stage_key(recipe, found), resume=resume)
     with here.logging():
         exported = here.stage(
-            "export", [EXPORTED], lambda: {"parity": origin.export(here / EXPORTED, folds.development)}
+            "export", [f"{EXPORTED}*"], lambda: {"parity": origin.export(here / EXPORTED, folds.development)}
         )
         baseline = load_graph(here / EXPORTED)
         fit_inputs(folds.development, input_specs(baseline))
@@ -90,7 +90,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         here.stage("statistics", [STATISTICS], press.collect)
         chosen = here.stage("precision", [], press.choose)
         press.settle(chosen)
-        pressed = here.stage("press", [PRUNED, QUANTIZED], lambda: press.ship(here))
+        pressed = here.stage("press", [f"{PRUNED}*", f"{QUANTIZED}*"], lambda: press.ship(here))
         here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
         tested = here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, recipe, folds, task))
         here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
@@ -158,7 +158,7 @@ def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
 
 def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe) -> list[Array]:
     """A graph's outputs on the first provider that the recipe names: what ships there is judged there."""
-    session = open_session(serialize(graph), provider=recipe.benchmark.providers[0])
+    session = open_session(graph, provider=recipe.benchmark.providers[0])
     return predict(session, dataset, batch_size(graph), label)
 
 

@@ -1,5 +1,6 @@
 """The precisions that `[quantize]` and `foldpress quantize` can be asked for, and which options go together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,13 +22,21 @@ class Precision:
         return self.name in ("auto", "static", "float16")
 
 
-def choose_precision(name: str, bits: int | None = None, calibration: str = "auto") -> Precision:
+def choose_precision(
+    name: str,
+    bits: int | None = None,
+    calibration: str = "auto",
+    keep_float: Sequence[str] = (),
+    float_macs: float = 0.0,
+) -> Precision:
     """The precision of that name.
 
     Args:
         name: one of `PrecisionName`.
         bits: 1 to 8, for "weights".
         calibration: how ranges are chosen, which only "static" does.
+        keep_float: what is to stay float, which only "static" can be asked for.
+        float_macs: how much more may stay float, likewise.
 
     Raises:
         RequestError: there is no such precision, or an option does not go with it.
@@ -48,4 +57,10 @@ def choose_precision(name: str, bits: int | None = None, calibration: str = "aut
             f"precision = {name!r} takes no calibration method (given: {calibration!r}): only static int8 chooses ranges",
             mend='leave calibration out, or use precision = "static"',
         )
+    for option, value in (("keep_float", keep_float), ("float_macs", float_macs)):
+        if value and name not in ("auto", "static"):
+            raise RequestError(
+                f"precision = {name!r} takes no {option}: only static int8 leaves single layers float",
+                mend=f'leave {option} out, or use precision = "static"',
+            )
     return Precision(known[name], bits)

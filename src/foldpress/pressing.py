@@ -9,13 +9,14 @@ import onnx_ir as ir
 from foldpress.benchmark.latency import LatencyPlan
 from foldpress.choice import choose
 from foldpress.folds import Folds
-from foldpress.graph import save_graph
+from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.samples import calibration_rows, shortage
+from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
 from foldpress.recipe import PruneTable, QuantizeTable, Recipe
@@ -33,10 +34,15 @@ class Pressing:
         baseline: the exported graph.
         folds: calibration samples are drawn from the development samples, about equally many from each fold.
         store: the file of their statistics.
+
+    Raises:
+        RequestError: the baseline is quantized, and more is asked for.
     """
 
     def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path) -> None:
         self.recipe, self.folds = recipe, folds
+        if recipe.prune is not None or recipe.quantize is not None:
+            refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)
         table = recipe.quantize or QuantizeTable()
         rows = calibration_rows(folds.numbers, table.samples, recipe.folds.seed)
@@ -78,7 +84,7 @@ class Pressing:
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
         for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
-            (here / name).unlink(missing_ok=True)
+            remove_graph(here / name)
             if graph is not None:
                 written = apply(last, graph)
                 save_graph(written.model, here / name)

@@ -7,6 +7,7 @@ from typing import Any
 import foldpress
 from foldpress.data import Dataset
 from foldpress.files import sha256
+from foldpress.graph import graph_files
 from foldpress.machine import environment
 from foldpress.recipe import Recipe
 
@@ -17,8 +18,9 @@ def digests(recipe: Recipe, dataset: Dataset, train: Dataset | None) -> dict[str
     weights = [recipe.folder / name for name in (recipe.model.weights, recipe.model.source) if name]
     model = hashlib.sha256()
     for path in [*code, *weights]:
-        if path.is_file():
-            model.update(sha256(path).encode())
+        for file in graph_files(path) if path.suffix == ".onnx" else [path]:
+            if file.is_file():
+                model.update(sha256(file).encode())
     found = {"model": model.hexdigest(), "data": dataset.fingerprint()}
     return found | ({"train": train.fingerprint()} if train is not None else {})
 

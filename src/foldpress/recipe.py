@@ -118,7 +118,7 @@ class QuantizeTable(_Table):
     @model_validator(mode="after")
     def _options_go_together(self) -> "QuantizeTable":
         try:
-            choose_precision(self.precision, self.bits, self.calibration)
+            choose_precision(self.precision, self.bits, self.calibration, self.keep_float, self.float_macs)
             choose_weights(self.weight_passes, self.precision)
         except RequestError as error:
             raise ValueError(str(error)) from error

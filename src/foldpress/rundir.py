@@ -60,7 +60,10 @@ class RunDir:
             handler.close()
 
     def stage(self, name: str, products: list[str], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Make the files `products` and return what `make` says of them, or what it said when it made them before."""
+        """Make files and return what `make` says of them, or what it said when it made them before.
+
+        `products` are patterns: how many files hold a graph depends on its size.
+        """
         start = time.perf_counter()
         done = self._done.get(name)
         if done is not None and self._unchanged(done["files"]):
@@ -68,7 +71,8 @@ class RunDir:
             notes: dict[str, Any] = done["notes"]
         else:
             notes = make()
-            files = {product: sha256(self / product) for product in products if (self / product).is_file()}
+            made = sorted(found for pattern in products for found in self.folder.glob(pattern))
+            files = {path.relative_to(self.folder).as_posix(): sha256(path) for path in made}
             self._done[name] = {"files": files, "notes": notes}
             write_json(self / JOURNAL, {"key": self._key, "stages": self._done})
         self.timing[f"{name}_s"] = round(time.perf_counter() - start, 3)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from foldpress.data import Array, Dataset
 from foldpress.errors import GraphError, ProviderError
+from foldpress.external import light_proto
 from foldpress.progress import track
 
 CPU = "CPUExecutionProvider"
@@ -56,7 +58,7 @@ def check_provider(provider: str) -> None:
 
 
 def open_session(
-    graph: bytes | Path,
+    graph: ir.Model | bytes | Path,
     *,
     provider: str = CPU,
     threads: int = 0,
@@ -67,11 +69,12 @@ def open_session(
     """An onnxruntime session on exactly this provider; nothing falls back in silence.
 
     Args:
-        graph: a serialized graph, or the path of a file.
+        graph: a graph of any size, a serialized one, or the path of a file.
         provider: execution provider; nodes that it cannot take are an error, unless it is the CPU itself.
         threads: threads within an operator; 0 lets onnxruntime choose.
         optimize: whether onnxruntime may rewrite the graph.
-        write_optimized: where to write the graph that onnxruntime makes of it, its memory layout left as it is.
+        write_optimized: where to write the graph that onnxruntime makes of it, its memory layout left as it is; weights
+            go to a file beside it.
         sparing: whether to spare CPU time and memory, at the price of some latency: idle threads sleep instead of spinning,
             and a value is read as soon as it is there, so that it can be freed.
 
@@ -93,8 +96,14 @@ def open_session(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if write_optimized is not None:
         options.optimized_model_filepath = str(write_optimized)
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{write_optimized.name}.data"
+        )
         # One level below the default: changing the layout would rename layers.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    weights: list[ort.OrtValue] = []
+    if isinstance(graph, ir.Model):
+        graph, weights = _hand_over(graph, options)
     try:
         session = ort.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options, providers=[provider])
     except _LOAD_ERRORS as error:
@@ -104,6 +113,7 @@ def open_session(
         raise GraphError(f"onnxruntime cannot load {name}: {error}") from error
     if session.get_providers()[0] != provider:
         raise ProviderError(f"asked for {provider}, but onnxruntime chose {session.get_providers()[0]}")
+    session.foldpress_weights = weights  # onnxruntime reads them where they lie
     return session
 
 
@@ -114,6 +124,14 @@ def placement(session: Any) -> dict[str, float]:
         counts[part.ep_name] += len(part.get_nodes())
     total = sum(counts.values())
     return {provider: count / total for provider, count in sorted(counts.items())} if total else {}
+
+
+def _hand_over(model: ir.Model, options: Any) -> tuple[bytes, list[Any]]:
+    """The graph as bytes without its heavy weights, which `options` now holds and which the session must keep."""
+    proto, arrays = light_proto(model)
+    weights = [ort.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+    options.add_external_initializers(list(arrays), weights)
+    return proto.SerializeToString(deterministic=True), weights
 
 
 def predict(session: Any, dataset: Dataset, batch: int, label: str = "predicting") -> list[Array]:

@@ -30,6 +30,7 @@ from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import choose_method
 from foldpress.optimizer.samples import calibration_rows, shortage
+from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
@@ -151,7 +152,7 @@ def quantize(
         prune=None,
         target=choose_target(target),
         ranges=choose_method(calibration),
-        precision=choose_precision(precision, bits, calibration),
+        precision=choose_precision(precision, bits, calibration, keep_float, float_macs),
         keep_float=keep_float,
         float_macs=_share(float_macs),
         weights=choose_weights(weight_passes, precision),
@@ -248,6 +249,7 @@ def _press(
     start = time.perf_counter()
     output = _output(output)
     model = load_graph(Path(graph))
+    refuse_quantized(model)
     dataset = fit_inputs(read_data(data, Path()), input_specs(model))
     cleaned = apply(clean_up(), model)
     one_fold = np.zeros((1, len(dataset)), np.intp)  # nothing is judged here, so nothing is held out

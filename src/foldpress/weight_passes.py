@@ -7,18 +7,21 @@ from typing import Literal, get_args
 from foldpress.errors import RequestError
 
 WeightPass = Literal["equalization", "smooth", "gptq", "bias-correction"]
-AUTO: tuple[WeightPass, ...] = ("equalization", "gptq", "bias-correction")  # what wins in docs/measurements.md
+# What "auto" runs, by docs/measurements.md: around depthwise convolutions all three together halve the error, elsewhere
+# bias correction does most of what they do, at a tenth of the time.
+AUTO: tuple[WeightPass, ...] = ("bias-correction",)
+AUTO_DEPTHWISE: tuple[WeightPass, ...] = ("equalization", "gptq", "bias-correction")
 
 
-def choose_weights(asked: str | Sequence[str], precision: str = "static") -> tuple[WeightPass, ...]:
-    """The passes of these names; "auto" alone stands for those that win, "none" or nothing for none.
+def choose_weights(asked: str | Sequence[str], precision: str = "static") -> tuple[WeightPass, ...] | None:
+    """The passes of these names; None for "auto" alone, which the network decides; "none" or nothing for none.
 
     Raises:
         RequestError: there is no such pass, or it does not go with the precision.
     """
     names = (asked,) if isinstance(asked, str) else tuple(asked)
     if names == ("auto",):
-        return AUTO
+        return None
     if names in (("none",), ()):
         return ()
     known = get_args(WeightPass)

@@ -152,8 +152,8 @@ ODD = """(float[N, 3, 4, 4] x) => (float[N, 4, 4, 4] y) {
     from_here = Constant<value_ints = [0]> ()  channels = Constant<value_ints = [1]> ()
     none = Slice (x, from_here, from_here, channels)
     all = Concat<axis = 1> (x, none)
-    c = Conv (all, w, b)
-    z = Conv (c, still, one)
+    [first] c = Conv (all, w, b)
+    [still] z = Conv (c, still, one)
     y = Add (c, z)
 }"""
 

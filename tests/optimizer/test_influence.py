@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 from foldpress.data import Dataset
-from foldpress.optimizer.allocation import CHUNK, Plan
+from foldpress.optimizer.allocation import Plan
 from foldpress.optimizer.gram import collect_grams
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.influence import measure_influence
@@ -39,7 +39,7 @@ def test_an_error_counts_as_much_as_of_it_reaches_the_output() -> None:
     plans = []
     for group in find_groups(model)[0]:
         consumers = [consumer(model, slot, grams[str(slot.node.name)]) for slot in group.consumers]
-        plans.append(Plan(group, consumers, removal_order(consumers, group.channels, CHUNK, CHUNK)))
+        plans.append(Plan(group, consumers, removal_order(consumers, group.channels, 4, 4)))
     measure_influence(model, plans, data)
     threefold, single = (plan.influence for plan in plans)
     assert threefold / single == pytest.approx(9, rel=1e-3)

@@ -15,6 +15,7 @@ from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import Method
 from foldpress.optimizer.samples import shortage
 from foldpress.optimizer.targets import TARGETS
+from foldpress.precision import Precision
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 6)).astype(np.float32)
@@ -23,7 +24,7 @@ NUMBERS = np.arange(40)[None] % 4
 
 def network() -> ir.Model:
     proto = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 18]> g (float[N, 6] x) => (float[N, 5] y) {
-        h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }""")
+        [first] h = MatMul (x, w)  r = Relu (h)  [last] y = MatMul (r, v) }""")
     generator = np.random.default_rng(1)
     for name, shape in (("w", (6, 8)), ("v", (8, 5))):
         proto.graph.initializer.append(onnx.numpy_helper.from_array(generator.normal(size=shape).astype("f4"), name))
@@ -32,9 +33,9 @@ def network() -> ir.Model:
 
 
 def press(store: Path | None, *, x: np.ndarray = X, numbers: Indices = NUMBERS, method: Method = "percentile") -> Press:
-    return Press(
-        network(), Dataset({"x": x}), numbers, prune=None, target=TARGETS["x86-vnni"], ranges=method, store=store
-    )
+    target = TARGETS["x86-vnni"]
+    data = Dataset({"x": x})
+    return Press(network(), data, numbers, prune=None, target=target, ranges=method, weights=(), store=store)
 
 
 def graph_of(pressed: Pressed) -> bytes:
@@ -120,5 +121,5 @@ def test_only_what_learns_needs_samples() -> None:
         (Prune("structured", macs=0.5), None, "static", True),
     ]
     for prune, target, precision, learns in cases:
-        made = Press(network(), data, NUMBERS, prune=prune, target=target, precision=precision)  # type: ignore[arg-type]
+        made = Press(network(), data, NUMBERS, prune=prune, target=target, precision=Precision(precision))  # type: ignore[arg-type]
         assert made.learns is learns

@@ -53,6 +53,22 @@ def test_the_budget_is_met_and_the_network_repaired(
     assert {layer.name for layer in before.layers} <= logged
 
 
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_no_more_is_cut_than_the_budget_asks_for(
+    multiple: int, digits_graph: ir.Model, data: Dataset, grams: dict[str, np.ndarray]
+) -> None:
+    """Catches: a last cut that is too large and stays; widths that are no multiple."""
+    made = PruneStructured("macs", 0.7, grams, data.select(np.arange(200)), multiple)
+    result = apply([made], digits_graph)
+    before, after = (
+        sum(layer.macs or 0 for layer in graph_cost(model).layers) for model in (digits_graph, result.model)
+    )
+    left = [int(entry.detail.split()[2]) for entry in result.log if entry.action == "done"]
+    assert left
+    assert not any(width % multiple for width in left)
+    assert 0.7 - 0.02 * multiple < after / before <= 0.7
+
+
 def test_a_budget_that_cannot_be_met_says_what_can(
     digits_graph: ir.Model, data: Dataset, grams: dict[str, np.ndarray]
 ) -> None:

@@ -10,8 +10,10 @@ from foldpress.optimizer.press import Press
 from foldpress.optimizer.ranges import Method
 from foldpress.optimizer.static_int8 import tensors_to_calibrate
 from foldpress.optimizer.targets import TARGETS
-from foldpress.optimizer.weights import WeightPasses
-from foldpress.weight_passes import AUTO, WeightPass, choose_weights
+from foldpress.optimizer.weights import WeightPasses, automatic_passes
+from foldpress.weight_passes import AUTO, AUTO_DEPTHWISE, WeightPass, choose_weights
+
+pytest_plugins = ["trained"]
 
 EVERY: tuple[WeightPass, ...] = ("equalization", "smooth", "gptq", "bias-correction")
 NUMBERS = np.stack([np.arange(60) % 3, np.arange(60) // 30])
@@ -61,7 +63,7 @@ def test_leaving_a_fold_out_is_pressing_without_it(repeat: int, fold: int) -> No
 
 def test_the_same_samples_give_the_same_bytes() -> None:
     """Catches: an order of layers or a draw that differs from run to run."""
-    first, second = (press(AUTO).ship().quantized for _ in range(2))
+    first, second = (press(AUTO_DEPTHWISE).ship().quantized for _ in range(2))
     assert first is not None
     assert second is not None
     assert serialize(first) == serialize(second)
@@ -88,13 +90,19 @@ def test_what_was_learned_for_all_passes_serves_each() -> None:
     np.testing.assert_array_equal(many.counts[order[0]], few.counts[order[1]])  # type: ignore[union-attr]
 
 
+def test_auto_depends_on_the_network(digits_graph: ir.Model) -> None:
+    """Catches: the price of Gram matrices paid where they gain little, or depthwise layers left as they are."""
+    assert automatic_passes(network()) == AUTO_DEPTHWISE
+    assert automatic_passes(digits_graph) == AUTO
+
+
 def test_names() -> None:
     """Catches: a misspelt pass that is left out in silence."""
-    assert choose_weights("auto") == choose_weights(["auto"]) == AUTO
+    assert choose_weights("auto") == choose_weights(["auto"]) is None
     assert choose_weights("none") == choose_weights([]) == ()
     assert choose_weights(["bias-correction", "gptq"]) == ("gptq", "bias-correction")
     with pytest.raises(RequestError, match="did you mean gptq"):
         choose_weights(["gtpq"])
     with pytest.raises(RequestError, match="not precision 'dynamic'"):
         choose_weights(["gptq"], "dynamic")
-    assert choose_weights("auto", "dynamic") == AUTO
+    assert choose_weights("auto", "dynamic") is None

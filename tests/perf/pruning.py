@@ -35,7 +35,9 @@ from foldpress.optimizer.prune import Prune  # noqa: E402
 from foldpress.runtime import open_session, predict  # noqa: E402
 from foldpress.sources import read_data  # noqa: E402
 
+MULTIPLES = (4, 1)
 BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+CASES = [(budget, multiple) for multiple in MULTIPLES for budget in BUDGETS]
 CALIBRATION, DRAWS = 512, 3
 
 
@@ -47,10 +49,10 @@ def measure(network: str, scratch: Path) -> None:
     command = [sys.executable, __file__, "--draw", str(path), str(folder)]
     draws = [subprocess.run([*command, str(draw)], check=True, capture_output=True, text=True) for draw in range(DRAWS)]
     rows = np.array([[line.split() for line in draw.stdout.splitlines()] for draw in draws], float)
-    for budget, parts in zip((1.0, *BUDGETS), rows.swapaxes(0, 1), strict=True):
+    for (budget, multiple), parts in zip(((1.0, 1), *CASES), rows.swapaxes(0, 1), strict=True):
         left, right, flips, error, seconds, peak = parts.mean(0)
         print(
-            f"| {network} {budget} | {left:.1%} | {right:.2%} | {flips:.2%} | {error:.4f} | {seconds:.1f} s | {peak:.0f} MB |"
+            f"| {network} | {budget} | {multiple} | {left:.1%} | {right:.2%} | {flips:.2%} | {error:.4f} | {seconds:.1f} s | {peak:.0f} MB |"
         )
 
 
@@ -59,7 +61,7 @@ def one_draw(path: Path, folder: Path, draw: int) -> None:
     model = apply(clean_up(), load_graph(path)).model
     train = fit_inputs(read_data("data:load_train", folder), input_specs(model))
     calibration = train.select(np.random.default_rng(draw).permutation(len(train))[:CALIBRATION])
-    made = [(model, 0.0, 0.0), *(pruned(model, calibration, budget) for budget in BUDGETS)]
+    made = [(model, 0.0, 0.0), *(pruned(model, calibration, *case) for case in CASES)]
     scored = fit_inputs(read_data("data:load", folder), input_specs(model))
     expected = scores(model, scored)
     for graph, seconds, peak in made:
@@ -71,7 +73,7 @@ def one_draw(path: Path, folder: Path, draw: int) -> None:
         print(macs(graph) / macs(model), right, flips, error, seconds, peak, flush=True)
 
 
-def pruned(model: ir.Model, calibration: Dataset, budget: float) -> tuple[ir.Model, float, float]:
+def pruned(model: ir.Model, calibration: Dataset, budget: float, multiple: int) -> tuple[ir.Model, float, float]:
     """The graph, CPU seconds with collecting statistics, and the process's peak so far in megabytes."""
     start = time.process_time()
     press = Press(

@@ -40,7 +40,7 @@ from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.targets import TARGETS
 from foldpress.optimizer.weights import Learned, WeightPasses
 from foldpress.runtime import open_session, predict
-from foldpress.weight_passes import AUTO, WeightPass
+from foldpress.weight_passes import AUTO, AUTO_DEPTHWISE, WeightPass
 
 TARGET = TARGETS["x86-vnni"]
 SETS: tuple[tuple[WeightPass, ...], ...] = (
@@ -146,7 +146,7 @@ def _network(network: str, scratch: Path) -> tuple[Path, Path]:
 
 if __name__ == "__main__":
     DRAWS["sequence"] = 3
-    print(f"auto: {' + '.join(AUTO)}; {CALIBRATION} samples to calibrate")
+    print(f"auto: {' + '.join(AUTO)}; with depthwise convolutions {' + '.join(AUTO_DEPTHWISE)}; {CALIBRATION} samples")
     for asked in sys.argv[1:] or ("resnet20", "ds_cnn", "sequence", "vit"):
         if asked != "sequence" and not SHARED.is_dir():
             print(f"{asked} skipped: no trained weights and data in {SHARED}")

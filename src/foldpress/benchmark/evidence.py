@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldpress.errors import RequestError
-from foldpress.files import replacing, sha256, write_json
+from foldpress.files import read_arrays, replacing, sha256, write_json
 
 SCHEMA = 1
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -132,5 +132,5 @@ def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
 def _load_table(path: Path) -> Paired | None:
     if not path.is_file():
         return None
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return Paired(**{column.name: archive[column.name] for column in fields(Paired)})
+    arrays = read_arrays(path)
+    return Paired(**{column.name: arrays[column.name] for column in fields(Paired)})

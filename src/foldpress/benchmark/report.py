@@ -13,7 +13,7 @@ from foldpress.benchmark.latency import latency_rows
 from foldpress.cost import graph_cost
 from foldpress.errors import RequestError
 from foldpress.files import sha256
-from foldpress.graph import external_files, load_graph
+from foldpress.graph import graph_files, load_graph
 
 
 def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: float) -> dict[str, Any]:
@@ -76,9 +76,8 @@ def _finite(document: Any) -> Any:
 
 def describe_graph(path: Path) -> dict[str, Any]:
     """The entry of one graph in report.json: bytes (external weights included), parameters, MACs, sparsity, digest."""
-    graph = load_graph(path)
-    cost = graph_cost(graph)
-    size = path.stat().st_size + sum(file.stat().st_size for file in external_files(graph))
+    cost = graph_cost(load_graph(path))
+    size = sum(file.stat().st_size for file in graph_files(path))
     entry: dict[str, Any] = {"bytes": size, "parameters": cost.parameters, "macs": cost.macs, "sparsity": cost.sparsity}
     if cost.macs is None:
         entry["macs_why"] = cost.macs_why

@@ -13,11 +13,10 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from foldpress.data import Dataset
+from foldpress.data import Array, Dataset
 from foldpress.errors import ModelError
 from foldpress.exporter.parity import Parity, compare, tolerances, torch_outputs
 from foldpress.exporter.source import as_tensors, build_model, check_float_type, fit_names
-from foldpress.graph import serialize
 from foldpress.runtime import open_session, predict
 
 # The operator set that PyTorch's exporter writes without converting; per-channel Q/DQ needs 13 or later.
@@ -57,11 +56,16 @@ def export_model(model: torch.nn.Module, dataset: Dataset) -> Exported:
     samples = dataset.select(chosen)
     reference = torch_outputs(model, samples)
     graph = _export(model, samples)
-    session = open_session(serialize(graph))
-    runs = {size: predict(session, samples, size, f"parity at batch {size}") for size in _PARITY_BATCHES}
+    runs = _graph_outputs(graph, samples)
     names = [str(value.name) for value in graph.graph.outputs]
     parity = compare(names, reference, runs, tolerances(model, samples, reference))
     return Exported(graph, parity)
+
+
+def _graph_outputs(graph: ir.Model, samples: Dataset) -> dict[int, list[Array]]:
+    """The graph's outputs by batch size; its session, which may be as large as the model, ends here."""
+    session = open_session(graph)
+    return {size: predict(session, samples, size, f"parity at batch {size}") for size in _PARITY_BATCHES}
 
 
 def _export(model: torch.nn.Module, samples: Dataset) -> ir.Model:

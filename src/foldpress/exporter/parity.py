@@ -69,9 +69,7 @@ def tolerances(model: torch.nn.Module, dataset: Dataset, reference: list[Array])
     generator = torch.Generator().manual_seed(0)
     largest = np.zeros(len(reference))
     for _ in range(_DRAWS):
-        perturbed = {name: _rounded(value, generator) for name, value in model.named_parameters()}
-        with torch.no_grad(), user_code("the model's forward"):
-            outputs = flatten(torch.func.functional_call(model, perturbed, kwargs=_nudged(feed, generator)))
+        outputs = _perturbed_outputs(model, feed, generator)
         largest = np.maximum(largest, [_deviation(a, b).max() for a, b in zip(outputs, reference, strict=True)])
     # A network without weights still rounds once in each operation: a few units in the last place.
     floors = [_unit_roundoff(output.dtype) * np.abs(output).max(initial=0.0) for output in reference]
@@ -119,13 +117,23 @@ def _check_shape(name: str, expected: Array, actual: Array, batch: int) -> None:
         )
 
 
+@torch.no_grad()
+def _perturbed_outputs(
+    model: torch.nn.Module, feed: dict[str, torch.Tensor], generator: torch.Generator
+) -> list[Array]:
+    perturbed = {name: _rounded(value, generator) for name, value in model.named_parameters()}
+    with user_code("the model's forward"):
+        return flatten(torch.func.functional_call(model, perturbed, kwargs=_nudged(feed, generator)))
+
+
 def _rounded(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     if not weight.dtype.is_floating_point:
         return weight
     length = weight[0].numel() if weight.ndim > 1 else 1
-    signs = torch.randint(0, 2, weight.shape, generator=generator).to(weight.dtype) * 2 - 1
-    rounded: torch.Tensor = weight * (1 + _unit_roundoff(np.dtype(str(weight.dtype)[6:])) * length**0.5 * signs)
-    return rounded
+    relative = _unit_roundoff(np.dtype(str(weight.dtype)[6:])) * length**0.5
+    # In place, step by step: of a large model there should be two copies, not six.
+    signs = torch.empty_like(weight).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+    return signs.mul_(relative).add_(1).mul_(weight)
 
 
 def _nudged(feed: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:

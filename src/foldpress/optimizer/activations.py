@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foldpress.data import Array, Dataset, Indices
 from foldpress.errors import GraphError
-from foldpress.graph import copy_graph, serialize
+from foldpress.graph import copy_graph
 from foldpress.progress import track
 from foldpress.runtime import fetch, open_session
 
@@ -154,7 +154,7 @@ def _open(model: ir.Model, fetched: Sequence[str], read: Sequence[str]) -> Any:
         size.outputs[0].name, size.outputs[0].type = _reader(name), ir.TensorType(ir.DataType.INT64)
         size.outputs[0].shape = ir.Shape([])
         model.graph.outputs.append(size.outputs[0])
-    return open_session(serialize(model), sparing=True)
+    return open_session(model, sparing=True)
 
 
 def _reader(name: str) -> str:

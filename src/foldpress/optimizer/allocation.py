@@ -14,13 +14,10 @@ from foldpress.optimizer.repair import Consumer
 
 Budget = Literal["macs", "parameters", "bytes"]  # bytes of stored weights, before quantization
 
-# Integer kernels step at multiples of 4 channels: removing fewer saves nothing.
-CHUNK = 4
-
 
 @dataclass(eq=False)
 class Plan:
-    """A group, the chunks of channels in the order they would go, and how many of them do.
+    """A group, the chunks of as many channels each in the order they would go, and how many of them do.
 
     `influence` is the error of the network's outputs that comes with an error of 1 in the group's consumers.
     """
@@ -33,7 +30,8 @@ class Plan:
 
     def left(self, taken: int) -> float:
         """The share of the channels that is left."""
-        return 1 - taken * CHUNK / self.group.channels
+        chunk = len(self.order[0][0]) if self.order else 0
+        return 1 - taken * chunk / self.group.channels
 
     def error(self, taken: int) -> float:
         """The error of the group's consumers, relative to their outputs."""
@@ -71,6 +69,8 @@ class Ledger:
 def allocate(plans: list[Plan], ledger: Ledger, budget: float) -> None:
     """Take the chunk with the least error for what it saves, until a share `budget` of the total is left.
 
+    The last one may save more than is needed: then chunks that cost more error are given back, as far as the budget allows.
+
     Raises:
         RequestError: the budget cannot be met; says the smallest that can.
     """
@@ -86,6 +86,20 @@ def allocate(plans: list[Plan], ledger: Ledger, budget: float) -> None:
         best = min(open_plans, key=lambda p: _loss(p) / (now - after[id(p)]))
         best.taken += 1
         now = after[id(best)]
+    _give_back(plans, ledger, budget)
+
+
+def _give_back(plans: list[Plan], ledger: Ledger, budget: float) -> None:
+    """Undo last chunks, the ones with the most error first."""
+    for plan in sorted(plans, key=_last_loss, reverse=True):
+        if plan.taken:
+            plan.taken -= 1
+            if ledger.cost(plans) > budget * ledger.total:
+                plan.taken += 1
+
+
+def _last_loss(plan: Plan) -> float:
+    return plan.influence * (plan.error(plan.taken) - plan.error(plan.taken - 1)) if plan.taken else 0.0
 
 
 def _loss(plan: Plan) -> float:

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from foldpress.errors import RequestError
 from foldpress.graph import initializer, set_initializer, weight_bytes
 from foldpress.optimizer.passes import LogEntry, PassResult
-from foldpress.optimizer.static_int8 import is_quantized
+from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.statistics import RangeStatistics
 
 _LARGEST = float(np.finfo(np.float16).max)
@@ -40,8 +40,7 @@ class Float16:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Convert what can be; the log says what stays float32, and why."""
-        if is_quantized(model):
-            raise RequestError("the graph is already quantized", mend="start from the float graph")
+        refuse_quantized(model)
         before = weight_bytes(model)
         kept = {node: why for node in model.graph if (why := self._why_not(model, node))}
         halved = [node for node in model.graph if node not in kept and _slots(model, node)]

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from foldpress.optimizer.blas import one_thread
 from foldpress.optimizer.gram import features
 from foldpress.optimizer.layers import Layer, Matrices, weighted_layers
 from foldpress.optimizer.passes import LogEntry, PassResult
@@ -53,7 +54,8 @@ class Gptq:
         energy = squared_error(weight, hessian)
         if not energy:
             return LogEntry(self.name, layer.name, "declined", "its outputs are zero on every calibration sample")
-        solved, nearest = rounded_by_gram(weight, hessian, self.levels), rounded(weight, self.levels)
+        with one_thread():
+            solved, nearest = rounded_by_gram(weight, hessian, self.levels), rounded(weight, self.levels)
         before, after = (squared_error(one - weight, hessian) / energy for one in (nearest, solved))
         if after >= before:
             return LogEntry(self.name, layer.name, "declined", "rounding to nearest is no worse")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from foldpress.data import Array, Dataset, Indices
 from foldpress.errors import GraphError, OutputError
 from foldpress.optimizer.activations import BUDGET_BYTES, observe
+from foldpress.optimizer.blas import one_thread
 from foldpress.optimizer.groups import Slot
 
 MAX_FEATURES = 4608  # 512 channels under a 3×3 kernel: 170 MB in float64 for every fold
@@ -104,7 +105,9 @@ def collect_grams(
         model, names, dataset, order, label="collecting statistics", batch_bytes=budget, budget=budget
     ):
         for slot in readers[names[tensor]]:
-            _accumulate(grams[str(slot.node.name)], rows(slot, values, position), numbers[:, position])
+            gram = grams[str(slot.node.name)]
+            with one_thread():
+                _accumulate(gram, rows(slot, values, position), numbers[:, position])
     return GramStatistics(grams)
 
 

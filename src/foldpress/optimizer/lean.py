@@ -20,6 +20,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, ShapeInferencePass
 
 from foldpress.cost import MATRIX_OPERATORS, stored_weight
+from foldpress.external import light_proto
 from foldpress.graph import copy_graph, initializer
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult
 
@@ -69,7 +70,9 @@ def lean(*, keep_metadata: bool = False) -> Sequence[Pass]:
 
 
 def _file_bytes(model: ir.Model) -> int:
-    return int(ir.to_proto(model).ByteSize())
+    """Bytes of the file, or of the graph and the file of its weights."""
+    proto, weights = light_proto(model)
+    return int(proto.ByteSize()) + sum(array.nbytes for array in weights.values())
 
 
 def _drop_zero_points(model: ir.Model) -> tuple[int, int]:

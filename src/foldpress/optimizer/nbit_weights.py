@@ -17,7 +17,7 @@ from foldpress.errors import GraphError, RequestError
 from foldpress.graph import initializer
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.rounding import relative_error, round_groups, symmetric_levels
-from foldpress.optimizer.static_int8 import is_quantized
+from foldpress.optimizer.static_int8 import refuse_quantized
 
 BITS = range(1, 9)
 _TYPES = {2: ir.DataType.INT2, 4: ir.DataType.INT4, 8: ir.DataType.INT8}
@@ -51,8 +51,7 @@ class NBitWeights:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Replace the weights; the log says the bytes and the error of each, and of all."""
-        if is_quantized(model):
-            raise RequestError("the graph is already quantized", mend="start from the float graph")
+        refuse_quantized(model)
         found = _weights(model)
         if not found:
             raise RequestError(

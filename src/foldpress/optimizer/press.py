@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
+from foldpress.optimizer.blas import one_thread
 from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
@@ -33,9 +34,9 @@ from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
 from foldpress.optimizer.structured import layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_only import WeightOnly
-from foldpress.optimizer.weights import Learned, Learning, WeightPasses
+from foldpress.optimizer.weights import Learned, Learning, WeightPasses, automatic_passes
 from foldpress.precision import Precision
-from foldpress.weight_passes import AUTO, WeightPass
+from foldpress.weight_passes import WeightPass
 
 STATIC_INT8 = Precision("static")
 
@@ -62,7 +63,7 @@ class Press:
         precision: what the graph is to hold and compute in; "auto" has to be settled by `at`.
         keep_float: names of nodes, or types of operators, that static int8 leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
-        weights: passes over float weights before static int8.
+        weights: passes over float weights before static int8; None for those that suit the network.
         store: a file for the ranges that all rounds share, or None to keep them in memory only.
 
     Raises:
@@ -81,7 +82,7 @@ class Press:
         precision: Precision = STATIC_INT8,
         keep_float: Sequence[str] = (),
         float_macs: float = 0.0,
-        weights: tuple[WeightPass, ...] = AUTO,
+        weights: tuple[WeightPass, ...] | None = None,
         store: Path | None = None,
     ) -> None:
         self._model, self._calibration, self._numbers = model, calibration, numbers
@@ -96,6 +97,11 @@ class Press:
     def learns(self) -> bool:
         """Whether the calibration samples decide anything."""
         return self._prunes_by_data or (self.target is not None and self.precision.learns)
+
+    @property
+    def leaves_float(self) -> bool:
+        """Whether single layers are to stay float, as only static int8 can."""
+        return bool(self._keep_float or self._float_macs)
 
     def collect(self) -> None:
         """Collect the statistics that all rounds share, and store them. Otherwise the first round does it."""
@@ -156,7 +162,7 @@ class Press:
             costs = sensitivities(model, ranges, target, self._seen(fold, repeat))
             costs = {name: cost for name, cost in costs.items() if name not in left_float}
             left_float |= costliest(model, costs, self._float_macs)
-        prepared = WeightPasses(self._weights, target, left_float.keys()).prepare(model, learned)
+        prepared = WeightPasses(self._passes(model), target, left_float.keys()).prepare(model, learned)
         ranges, chosen = choose_ranges(prepared.found, self._method, target, outputs)
         quantized = apply([StaticInt8(ranges, target, left_float), FloatOutputs()], prepared.model)
         return PassResult(quantized.model, (*prepared.log, chosen, *quantized.log))
@@ -172,6 +178,9 @@ class Press:
         if bits is not None:
             return NBitWeights(bits)
         return WeightOnly(8 if name == "weight-int8" else 4, target)
+
+    def _passes(self, model: ir.Model) -> tuple[WeightPass, ...]:
+        return automatic_passes(model) if self._weights is None else self._weights
 
     @property
     def _prunes_by_data(self) -> bool:
@@ -190,7 +199,8 @@ class Press:
         if not self._prunes_by_data:
             return apply([self._prune.make({}, self._calibration)], self._model)
         grams = self._grams.all() if fold is None else self._grams.without(fold, repeat)
-        return apply([self._prune.make(grams, self._seen(fold, repeat))], self._model)
+        with one_thread():
+            return apply([self._prune.make(grams, self._seen(fold, repeat))], self._model)
 
     @property
     def _grams(self) -> GramStatistics:
@@ -239,7 +249,8 @@ class Press:
             return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
         assert self.target is not None  # noqa: S101  # else nothing is quantized, and nothing is collected
         kind: Kind = "histograms" if needs_histograms(self._method, self.target) else "ranges"
-        passes = WeightPasses(self._weights, self.target, nodes_left_float(model, self.target, self._keep_float).keys())
+        left_float = nodes_left_float(model, self.target, self._keep_float)
+        passes = WeightPasses(self._passes(model), self.target, left_float.keys())
 
         def collect(
             graph: ir.Model, tensors: Sequence[str], dataset: Dataset, folds: Indices

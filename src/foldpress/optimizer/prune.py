@@ -16,7 +16,7 @@ from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 
 @dataclass(frozen=True)
 class Prune:
-    """A method, and one budget that it takes."""
+    """A method, and one budget that it takes; `multiple` is that of `PruneStructured`."""
 
     method: Literal["structured", "unstructured", "2:4"]
     macs: float | None = None
@@ -24,6 +24,7 @@ class Prune:
     bytes: float | None = None
     sparsity: float | None = None
     threshold: float | None = None
+    multiple: int = 4
 
     @property
     def learns(self) -> bool:
@@ -43,5 +44,5 @@ class Prune:
         kinds: tuple[Budget, ...] = get_args(Budget)
         for kind in kinds:
             if (share := getattr(self, kind)) is not None:
-                return PruneStructured(kind, share, grams, samples)
+                return PruneStructured(kind, share, grams, samples, self.multiple)
         raise RequestError("structured pruning needs a budget", available=", ".join(kinds))

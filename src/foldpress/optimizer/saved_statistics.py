@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 import foldpress
 from foldpress.data import Dataset, Indices
 from foldpress.errors import DataError, RequestError
+from foldpress.external import light_proto
 from foldpress.files import read_arrays, replacing
-from foldpress.graph import serialize
 from foldpress.optimizer.histogram import BINS, HistogramStatistics, collect_histograms
 from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
 
@@ -156,7 +156,11 @@ class Collection:
         return collected
 
     def _graph(self) -> str:
-        return hashlib.sha256(serialize(self.model)).hexdigest()
+        proto, weights = light_proto(self.model)
+        digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
+        for array in weights.values():
+            digest.update(array.data)
+        return digest.hexdigest()
 
     def _samples(self) -> NDArray[np.uint8]:
         return np.frombuffer(b"".join(self.dataset.digests()), np.uint8).reshape(-1, _DIGEST_BYTES)

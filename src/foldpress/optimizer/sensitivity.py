@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foldpress.cost import graph_cost
 from foldpress.data import Dataset
-from foldpress.graph import copy_graph, initializer, serialize
+from foldpress.graph import copy_graph, initializer
 from foldpress.optimizer.statistics import Ranges
 from foldpress.optimizer.targets import Target
 from foldpress.progress import track
@@ -40,7 +40,7 @@ def sensitivities(model: ir.Model, ranges: Ranges, target: Target, samples: Data
     samples = samples.select(np.arange(min(_FEW, len(samples))))
     layers = [node for node in model.graph if node.op_type in _LAYERS]
     names = [str(node.name) for node in layers if initializer(model, node.inputs[1]) is not None]
-    session = open_session(serialize(_instrumented(model, names, ranges, target)))
+    session = open_session(_instrumented(model, names, ranges, target))
     feed = samples.batch(slice(None))
 
     def outputs(switches: NDArray[np.float32]) -> list[NDArray[np.float32]]:

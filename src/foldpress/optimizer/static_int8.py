@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
@@ -19,7 +18,8 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_ten
 
 from foldpress.cost import scales_integers
 from foldpress.errors import PassError, RequestError
-from foldpress.graph import initializer
+from foldpress.external import read_weights
+from foldpress.graph import initializer, write_graph
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.statistics import Ranges
 from foldpress.optimizer.targets import Target
@@ -50,8 +50,7 @@ class StaticInt8:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Insert Q/DQ pairs; the log says what stayed float, and why."""
-        if is_quantized(model):
-            raise RequestError("the graph is already quantized", mend="start from the float graph")
+        refuse_quantized(model)
         missing = sorted(set(tensors_to_calibrate(model)) - set(self.ranges.tensors))
         if missing:
             raise PassError(f"no range for {', '.join(missing[:3])}: the statistics belong to another graph")
@@ -59,16 +58,17 @@ class StaticInt8:
         return PassResult(quantized, (self._type_entry(), *self._log(model, quantized)))
 
     def _quantize(self, model: ir.Model) -> ir.Model:
-        proto = ir.to_proto(model)
         # Says that shapes were inferred and the graph cleaned: without it the quantizer advises to.
-        proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+        model.metadata_props["onnx.quant.pre_process"] = "onnxruntime.quant"
         with tempfile.TemporaryDirectory(prefix="foldpress.") as folder, quiet():
-            cache, output = Path(folder) / "ranges.json", Path(folder) / "quantized.onnx"
+            source, cache, output = (Path(folder) / name for name in ("float.onnx", "ranges.json", "quantized.onnx"))
+            write_graph(model, source)
             save_tensors_data(_tensors_data(self.ranges), cache)
             quantize_static(
-                proto,
+                source,
                 output,
                 None,
+                use_external_data_format=True,
                 op_types_to_quantize=list(QUANTIZED_OPERATORS),
                 nodes_to_exclude=list(self.left_float),
                 per_channel=True,
@@ -82,7 +82,8 @@ class StaticInt8:
                     "MatMulConstBOnly": True,
                 },
             )
-            loaded = ir.from_proto(onnx.load(output))
+            loaded = ir.load(output)
+            read_weights(loaded)
         return ClearMetadataAndDocStringPass()(loaded).model
 
     def _type_entry(self) -> LogEntry:
@@ -107,6 +108,16 @@ class StaticInt8:
 def is_quantized(model: ir.Model) -> bool:
     """Whether a graph holds integer layers, Q/DQ pairs or integer weights already."""
     return any(node.op_type in _QUANTIZED_ALREADY or scales_integers(node) for node in model.graph)
+
+
+def refuse_quantized(model: ir.Model) -> None:
+    """Refuse a graph that holds integers, before clean-up folds the sign of them away.
+
+    Raises:
+        RequestError: it does.
+    """
+    if is_quantized(model):
+        raise RequestError("the graph is already quantized", mend="start from the float graph")
 
 
 def tensors_to_calibrate(model: ir.Model) -> list[str]:

@@ -10,7 +10,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from foldpress.data import Dataset
 from foldpress.graph import copy_graph
-from foldpress.optimizer.allocation import CHUNK, Budget, Ledger, Plan, allocate
+from foldpress.optimizer.allocation import Budget, Ledger, Plan, allocate
 from foldpress.optimizer.gram import MAX_FEATURES, features
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
 from foldpress.optimizer.influence import measure_influence
@@ -29,6 +29,7 @@ class PruneStructured:
         budget: the share that is to be left, in (0, 1).
         grams: Gram matrix of each consuming layer's inputs, by the layer's name (`GramStatistics`).
         samples: those that `grams` sums over; labels are not read.
+        multiple: channels go by so many at a time. Integer kernels step at multiples of 4: removing fewer saves no time.
 
     Raises:
         RequestError: the budget cannot be met; says the smallest that can.
@@ -38,6 +39,7 @@ class PruneStructured:
     budget: float
     grams: Mapping[str, NDArray[np.float64]]
     samples: Dataset
+    multiple: int = 4
     name: str = "prune-structured"
 
     def __call__(self, model: ir.Model) -> PassResult:
@@ -54,7 +56,7 @@ class PruneStructured:
 
     def _plan(self, model: ir.Model, group: ChannelGroup) -> Plan:
         consumers = [consumer(model, slot, self.grams[str(slot.node.name)]) for slot in group.consumers]
-        return Plan(group, consumers, removal_order(consumers, group.channels, CHUNK, CHUNK))
+        return Plan(group, consumers, removal_order(consumers, group.channels, self.multiple, self.multiple))
 
     def _repair(self, model: ir.Model, plans: list[Plan]) -> None:
         """First every consumer by itself; then all that is behind a cut, for what the cuts do together."""
@@ -69,8 +71,8 @@ class PruneStructured:
     def _entry(self, plan: Plan) -> LogEntry:
         if not plan.taken:
             return LogEntry(self.name, plan.group.name, "declined", "other layers give more for less error")
-        left = plan.group.channels - plan.taken * CHUNK
-        detail = f"{plan.group.channels} → {left} channels; predicted error of what consumes them {plan.error(plan.taken):.2%}"
+        left, error = len(plan.keep()), plan.error(plan.taken)
+        detail = f"{plan.group.channels} → {left} channels; predicted error of what consumes them {error:.2%}"
         return LogEntry(self.name, plan.group.name, "done", detail)
 
     def _cut(self, model: ir.Model, plans: Mapping[str, Plan]) -> None:

@@ -19,6 +19,7 @@ import onnx.version_converter
 import onnx_ir as ir
 
 from foldpress.errors import MissingExtraError, PassError
+from foldpress.graph import write_graph
 from foldpress.optimizer.passes import LogEntry, PassResult
 
 Tool = Literal["onnxruntime", "onnxruntime-tools"]
@@ -57,7 +58,7 @@ class FuseTransformer:
         before = Counter(node.op_type for node in model.graph)
         with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
             source, fused = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
-            ir.save(model, source)
+            write_graph(model, source)
             self._run(source, fused)
             result = ir.from_proto(_standard(onnx.load(fused)))
         made = Counter(node.op_type for node in result.graph) - before

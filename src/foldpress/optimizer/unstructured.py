@@ -75,9 +75,13 @@ def _weights(model: ir.Model) -> Iterator[tuple[ir.Value, Weight]]:
 
 def _quantile(weights: dict[ir.Value, Weight], sparsity: float) -> float:
     """The magnitude that exactly the share `sparsity` of all weights does not exceed."""
-    magnitudes = np.concatenate([np.abs(weight).ravel() for weight in weights.values()])
+    magnitudes = np.concatenate([weight.ravel() for weight in weights.values()])
+    np.abs(magnitudes, out=magnitudes)  # in place, and so below: no second copy of all weights
     count = int(sparsity * magnitudes.size)
-    return float(np.partition(magnitudes, count - 1)[count - 1]) if count else -1.0
+    if not count:
+        return -1.0
+    magnitudes.partition(count - 1)
+    return float(magnitudes[count - 1])
 
 
 def _summed_axis(value: ir.Value, weight: Weight) -> int:

@@ -17,7 +17,7 @@ from foldpress.graph import initializer
 from foldpress.matmul_nbits import DOMAIN, OPERATOR, pack
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.rounding import relative_error, round_groups
-from foldpress.optimizer.static_int8 import is_quantized
+from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target
 
 # By bits. Measured with onnxruntime 1.31 on x86: the larger the block the faster; with 8 bits a small one gains no
@@ -48,8 +48,7 @@ class WeightOnly:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Replace the layers; the log says what each became, or why it stays float."""
-        if is_quantized(model):
-            raise RequestError("the graph is already quantized", mend="start from the float graph")
+        refuse_quantized(model)
         if self.target.name in _TAKE_STANDARD_OPERATORS_ONLY:
             raise RequestError(
                 f"target {self.target.name} has no kernel for {OPERATOR}, which {self.name} is made of",

@@ -26,7 +26,7 @@ from foldpress.optimizer.smooth import smoothing_scales
 from foldpress.optimizer.statistics import Ranges, RangeStatistics
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_grid import levels_of
-from foldpress.weight_passes import WeightPass
+from foldpress.weight_passes import AUTO, AUTO_DEPTHWISE, WeightPass
 
 _CHANNEL_BYTES = 2**29  # of the histograms of single channels
 _NO_ROOM = "the histograms of so many single channels would not fit in memory"
@@ -72,6 +72,11 @@ class Prepared:
     model: ir.Model
     found: Ranges | Histograms
     log: tuple[LogEntry, ...]
+
+
+def automatic_passes(model: ir.Model) -> tuple[WeightPass, ...]:
+    """What "auto" stands for in a network."""
+    return AUTO_DEPTHWISE if any(chain.touches_depthwise for chain in find_chains(model)[0]) else AUTO
 
 
 @dataclass(frozen=True)
