@@ -40,7 +40,7 @@ def test_an_error_counts_as_much_as_of_it_reaches_the_output() -> None:
     for group in find_groups(model)[0]:
         consumers = [consumer(model, slot, grams[str(slot.node.name)]) for slot in group.consumers]
         plans.append(Plan(group, consumers, removal_order(consumers, group.channels, 4, 4)))
-    measure_influence(model, plans, data)
+    measure_influence(model, plans, data, 0.5)
     threefold, single = (plan.influence for plan in plans)
     assert threefold / single == pytest.approx(9, rel=1e-3)
     # The output is four times one branch: a quarter of it is all that the single branch can change.

@@ -1,10 +1,11 @@
 """What an error inside a layer does to the network's outputs: measured, by cutting one group of channels at a time.
 
 Least squares predicts the error e_g of the layers behind a cut relative to their own outputs. How much of it reaches the outputs
-of the network differs from layer to layer several times over, and hardly with the number of channels: so one factor for each
-group, from half its channels, makes the errors of all groups comparable.
+of the network differs from layer to layer several times over, and less with the number of channels: so one factor for each
+group makes the errors of all groups comparable. It is measured with as many channels gone as an even cut would take.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,19 +20,22 @@ from foldpress.runtime import open_session, predict
 _SAMPLES = 64
 
 
-def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset) -> None:
-    """Set `influence` of every plan; where no output of the graph is a float, leave all as they are."""
+def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, share: float) -> None:
+    """Set `influence` of every plan; where no output of the graph is a float, leave all as they are.
+
+    `share` is that of the channels that go.
+    """
     if not any(value.dtype is not None and value.dtype.is_floating_point() for value in model.graph.outputs):
         return
     few = np.unique(np.linspace(0, len(samples) - 1, _SAMPLES).astype(np.intp))
     outputs = Outputs(model, samples.select(few))
     for plan in plans:
-        half = (len(plan.order) + 1) // 2
-        if plan.error(half) > 0:
+        taken = math.ceil(share * len(plan.order))
+        if plan.error(taken) > 0:
             cut = copy_graph(model)
             for one in plan.consumers:
-                refit(cut, one, plan.group, plan.keep(half))
-            plan.influence = outputs.error(cut) / plan.error(half)
+                refit(cut, one, plan.group, plan.keep(taken))
+            plan.influence = outputs.error(cut) / plan.error(taken)
 
 
 class Outputs:

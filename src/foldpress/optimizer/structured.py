@@ -48,7 +48,7 @@ class PruneStructured:
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in declined]
         plans = [self._plan(model, group) for group in groups if too_wide(group) is None]
         log += [LogEntry(self.name, g.name, "declined", reason) for g in groups if (reason := too_wide(g)) is not None]
-        measure_influence(model, plans, self.samples)
+        measure_influence(model, plans, self.samples, 1 - self.budget)
         allocate(plans, Ledger(model, self.kind), self.budget)
         self._repair(model, [plan for plan in plans if plan.taken])
         self._cut(model, {plan.group.name: plan for plan in plans if plan.taken})
