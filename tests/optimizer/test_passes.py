@@ -100,5 +100,7 @@ def test_prune_says_whether_it_learns() -> None:
     """Catches: a data-driven method judged on folds that it has seen."""
     assert Prune("structured", macs=0.5).learns
     assert not Prune("unstructured", sparsity=0.5).learns
-    assert isinstance(Prune("2:4").make({}), PruneTwoFour)
-    assert np.isclose(getattr(Prune("unstructured", sparsity=0.5).make({}), "sparsity", 0), 0.5)
+    data = Dataset({"x": np.zeros((2, 2), np.float32)})
+    assert isinstance(Prune("2:4").make({}, data), PruneTwoFour)
+    assert np.isclose(getattr(Prune("unstructured", sparsity=0.5).make({}, data), "sparsity", 0), 0.5)
+    assert getattr(Prune("structured", macs=0.5, multiple=1).make({}, data), "multiple", 0) == 1

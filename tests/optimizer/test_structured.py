@@ -41,7 +41,7 @@ def test_the_budget_is_met_and_the_network_repaired(
     grams: dict[str, np.ndarray],
 ) -> None:
     """Catches: a file of the same size; a budget missed; accuracy lost for want of repair, on unseen samples."""
-    result = apply([PruneStructured(kind, budget, grams)], digits_graph)  # type: ignore[arg-type]
+    result = apply([PruneStructured(kind, budget, grams, data.select(np.arange(200)))], digits_graph)  # type: ignore[arg-type]
     before, after = graph_cost(digits_graph), graph_cost(result.model)
     left = sum(getattr(x, kind) for x in after.layers) / sum(getattr(x, kind) for x in before.layers)
     assert budget - 0.12 < left <= budget
@@ -53,10 +53,28 @@ def test_the_budget_is_met_and_the_network_repaired(
     assert {layer.name for layer in before.layers} <= logged
 
 
-def test_a_budget_that_cannot_be_met_says_what_can(digits_graph: ir.Model, grams: dict[str, np.ndarray]) -> None:
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_no_more_is_cut_than_the_budget_asks_for(
+    multiple: int, digits_graph: ir.Model, data: Dataset, grams: dict[str, np.ndarray]
+) -> None:
+    """Catches: a last cut that is too large and stays; widths that are no multiple."""
+    made = PruneStructured("macs", 0.7, grams, data.select(np.arange(200)), multiple)
+    result = apply([made], digits_graph)
+    before, after = (
+        sum(layer.macs or 0 for layer in graph_cost(model).layers) for model in (digits_graph, result.model)
+    )
+    left = [int(entry.detail.split()[2]) for entry in result.log if entry.action == "done"]
+    assert left
+    assert not any(width % multiple for width in left)
+    assert 0.7 - 0.02 * multiple < after / before <= 0.7
+
+
+def test_a_budget_that_cannot_be_met_says_what_can(
+    digits_graph: ir.Model, data: Dataset, grams: dict[str, np.ndarray]
+) -> None:
     """Catches: an empty layer, or a silent stop above the budget."""
     with pytest.raises(RequestError, match=r"macs = 0.01 cannot be met: .* allow 0\.\d+"):
-        apply([PruneStructured("macs", 0.01, grams)], digits_graph)
+        apply([PruneStructured("macs", 0.01, grams, data)], digits_graph)
 
 
 def test_the_round_without_a_fold_has_not_seen_it(digits_graph: ir.Model, data: Dataset) -> None:

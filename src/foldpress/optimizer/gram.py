@@ -25,7 +25,7 @@ from foldpress.optimizer.groups import Slot
 MAX_FEATURES = 4608  # 512 channels under a 3×3 kernel: 170 MB in float64 for every fold
 MATRIX_BYTES = 2**31  # of all matrices of all folds; more of them lie in a file
 # Places of a feature map are much alike: these many of each sample, drawn at random, say what all of them would.
-_PLACES = 64
+PLACES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,29 +147,43 @@ def _matrix_shape(slot: Slot) -> tuple[int, ...]:
     return (size, size) if groups == 1 else (groups, size, size)
 
 
-def rows(slot: Slot, activation: Array, position: Indices) -> NDArray[np.float32]:
+def rows(slot: Slot, activation: Array, position: Indices, places: int = PLACES) -> NDArray[np.float32]:
     """What a layer sums over, at some of the places where it does: [n, places, D]; with groups, [n, places, groups, D].
 
-    `position` seeds the draw of places for each sample, so that it does not depend on the other samples of the batch.
+    `position` seeds the draw of at most `places` places for each sample, so that it does not depend on the other samples of
+    the batch.
     """
     if slot.node.op_type == "Conv":
-        windows = _windows(slot, activation)
-        spatial = activation.ndim - 2
-        sizes = windows.shape[1 : 1 + spatial]
+        windows, spatial = _windows(slot, activation), activation.ndim - 2
     else:
-        windows = activation.reshape(len(position), -1, activation.shape[-1])  # the samples' axis may not be the first
-        sizes = windows.shape[1:2]
-    count = int(np.prod(sizes))
-    drawn = [_draw(count, int(seed)) for seed in position]
-    places = np.unravel_index(np.stack(drawn), sizes)
-    drawn_rows: NDArray[np.float32] = windows[(np.arange(len(position))[:, None], *places)]
-    return drawn_rows.reshape(len(position), drawn_rows.shape[1], *_matrix_shape(slot)[:-2], features(slot))
+        windows, spatial = _flat(activation, position), 1
+    drawn = _at_places(windows, spatial, position, places)
+    return drawn.reshape(len(position), drawn.shape[1], *_matrix_shape(slot)[:-2], features(slot))
 
 
-def _draw(count: int, seed: int) -> Indices:
-    if count <= _PLACES:
+def outputs(slot: Slot, activation: Array, position: Indices, places: int = PLACES) -> NDArray[np.float32]:
+    """A layer's outputs, or what has their shape, at the places of `rows`: [n, places, M]."""
+    if slot.node.op_type == "Conv":
+        return _at_places(np.moveaxis(activation, 1, -1), activation.ndim - 2, position, places)
+    return _at_places(_flat(activation, position), 1, position, places)
+
+
+def _flat(activation: Array, position: Indices) -> NDArray[np.float32]:
+    return activation.reshape(len(position), -1, activation.shape[-1])  # the samples' axis may not be the first
+
+
+def _at_places(values: NDArray[np.float32], axes: int, position: Indices, places: int) -> NDArray[np.float32]:
+    """Entries of [n, places…, …], with `axes` axes of places, drawn for each sample: [n, places, …]."""
+    sizes = values.shape[1 : 1 + axes]
+    drawn = np.stack([_draw(int(np.prod(sizes)), int(seed), places) for seed in position])
+    found: NDArray[np.float32] = values[(np.arange(len(position))[:, None], *np.unravel_index(drawn, sizes))]
+    return found
+
+
+def _draw(count: int, seed: int, places: int) -> Indices:
+    if count <= places:
         return np.arange(count)
-    return np.random.default_rng(seed).choice(count, _PLACES, replace=False)
+    return np.random.default_rng(seed).choice(count, places, replace=False)
 
 
 def _windows(slot: Slot, activation: Array) -> NDArray[np.float32]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
@@ -190,15 +189,18 @@ class Press:
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
         """The network of a round; all rounds share it unless pruning looks at data."""
         if not self._prunes_by_data or fold is None:
-            pruned: PassResult = self._once("pruned", lambda: self._prune_by(lambda: self._grams.all()))
+            pruned: PassResult = self._once("pruned", lambda: self._prune_without(None, repeat))
             return pruned
-        return self._prune_by(lambda: self._grams.without(fold, repeat))
+        return self._prune_without(fold, repeat)
 
-    def _prune_by(self, grams: Callable[[], dict[str, NDArray[np.float64]]]) -> PassResult:
+    def _prune_without(self, fold: int | None, repeat: int) -> PassResult:
         if self._prune is None:
             return PassResult(self._model)
+        if not self._prunes_by_data:
+            return apply([self._prune.make({}, self._calibration)], self._model)
+        grams = self._grams.all() if fold is None else self._grams.without(fold, repeat)
         with one_thread():
-            return apply([self._prune.make(grams() if self._prunes_by_data else {})], self._model)
+            return apply([self._prune.make(grams, self._seen(fold, repeat))], self._model)
 
     @property
     def _grams(self) -> GramStatistics:

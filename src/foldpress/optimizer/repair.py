@@ -102,7 +102,7 @@ class _Elimination:
 
 
 def refit(model: ir.Model, one: Consumer, group: ChannelGroup, keep: Indices) -> None:
-    """Solve for the weights of the kept channels, in place; those of the others become zero."""
+    """Solve for the weights of the kept channels, in place; those of the others become zero. `model` may be a copy."""
     kept = one.columns(keep, group.channels).ravel()
     if len(one.weight) > features(one.slot):
         kept = np.append(kept, len(one.weight) - 1)
@@ -114,7 +114,7 @@ def refit(model: ir.Model, one: Consumer, group: ChannelGroup, keep: Indices) ->
     inputs = features(one.slot)
     set_initializer(model, str(one.slot.value.name), _from_matrix(one.slot, matrix[:inputs], stored))
     if len(matrix) > inputs:
-        _set_bias(model, one.slot.node, matrix[inputs].astype(stored.dtype))
+        _set_bias(model, str(one.slot.node.name), matrix[inputs].astype(stored.dtype))
 
 
 def _takes_bias(node: ir.Node) -> bool:
@@ -131,7 +131,8 @@ def _from_matrix(slot: Slot, matrix: Matrix, stored: NDArray[np.float32]) -> NDA
     return transposed.reshape(stored.shape).astype(stored.dtype)
 
 
-def _set_bias(model: ir.Model, node: ir.Node, bias: NDArray[np.float32]) -> None:
+def _set_bias(model: ir.Model, name: str, bias: NDArray[np.float32]) -> None:
+    node = next(node for node in model.graph if node.name == name)  # a copy of the graph has nodes of its own
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         set_initializer(model, str(node.inputs[2].name), bias)
         return

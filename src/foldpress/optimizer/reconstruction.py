@@ -1,0 +1,143 @@
+"""Make every layer behind a cut correct what has gone wrong before it: least squares against the original network.
+
+Layers are taken in graph order. Each sees what the pruned network gives it by then, x [D], and is changed so that the value v
+that it adds to comes closest to that of the original network, v*:
+
+    min over ΔW, Δb of  E ‖v + ΔW x + Δb − v*‖² + λ ‖ΔW‖²
+
+v is the layer's output, or the residual sum that it goes into: then the layer also makes up for the error of the other branch.
+Where a rectifier follows, values below zero need only stay below: the target is v* where v* > 0, elsewhere min(v, 0),
+solved anew as v moves. (Zhang et al. 2015, arXiv:1505.06798, §2.2 and §2.3; He et al. 2017, arXiv:1707.06168, §3.2.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from foldpress.data import Dataset, Indices
+from foldpress.graph import initializer
+from foldpress.optimizer.activations import observe
+from foldpress.optimizer.gram import MAX_FEATURES, PLACES, features, outputs, rows
+from foldpress.optimizer.layers import Layer, Matrices, weighted_layers
+from foldpress.optimizer.side_by_side import original_name, side_by_side
+
+Rows = NDArray[np.float32]
+
+# Ridge λ relative to the mean feature energy. Places of one image are alike, so that there are fewer samples than rows: on
+# ResNet-20, 0.01 to 0.1 leave 3 % less error on unseen images than 0.0001.
+_RIDGE = 0.03
+_ROUNDS = 2  # of targets behind a rectifier; on ResNet-20, more change nothing
+_ROWS_BYTES = 2**28  # of what is kept of one layer's inputs and outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A layer of the pruned network, the features that it still has, and the value that it is to set right."""
+
+    layer: Layer
+    kept: Indices
+    value: ir.Value
+    rectified: bool
+
+
+def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices], samples: Dataset) -> None:
+    """Change the weights of `pruned`, in place.
+
+    Args:
+        original: the graph with shapes that `pruned` was made of.
+        pruned: the same graph, where the weights of features that go are zero.
+        kept: features that stay, for every layer that loses some, by name.
+        samples: without labels.
+    """
+    for place in places(pruned, kept):
+        inputs, given, wanted = _observed(original, pruned, place, samples)
+        weight, width = place.layer.matrices(pruned), len(place.kept)
+        change = solve(inputs, given, wanted, rectified=place.rectified)
+        weight[..., place.kept] += change[:, :width].swapaxes(1, 2)
+        place.layer.store(pruned, weight)
+        if change.shape[1] > width:
+            place.layer.add_to_bias(pruned, change[:, width].ravel())
+
+
+def places(model: ir.Model, kept: Mapping[str, Indices]) -> list[Place]:
+    """The layers that lose features or have a cut layer before them, in graph order."""
+    layers = {layer.name: layer for layer in weighted_layers(model)[0]}
+    damaged: set[ir.Value] = set()
+    found = []
+    for node in model.graph:
+        name = str(node.name)
+        if name not in kept and not any(value in damaged for value in node.inputs):
+            continue
+        damaged.update(node.outputs)
+        if name in layers and (width := features(layers[name].slot)) <= MAX_FEATURES:
+            value, rectified = _sum_behind(model, layers[name])
+            found.append(Place(layers[name], kept.get(name, np.arange(width)), value, rectified))
+    return found
+
+
+def solve(inputs: Rows, given: Rows, wanted: Rows, *, rectified: bool) -> Matrices:
+    """The change of weights, [G, D, M], that takes `given` to `wanted`, both [n, G, M], for inputs [n, G, D]."""
+    x, v, target = (np.ascontiguousarray(part.swapaxes(0, 1)) for part in (inputs, given, wanted))
+    hessian = (x.swapaxes(1, 2) @ x).astype(np.float64) / len(inputs)
+    energy = np.trace(hessian, axis1=1, axis2=2)[:, None, None]
+    ridge = np.maximum(_RIDGE * energy / x.shape[2], np.finfo(np.float32).tiny)
+    hessian += np.eye(x.shape[2]) * ridge
+    change = _step(hessian, x, target - v)
+    for _ in range(_ROUNDS if rectified else 0):
+        reached = v + x @ change.astype(np.float32)
+        change = _step(hessian, x, np.where(target > 0, target, np.minimum(reached, 0)) - v)
+    return change
+
+
+def _step(hessian: Matrices, x: Rows, gap: Rows) -> Matrices:
+    products = (x.swapaxes(1, 2) @ gap).astype(np.float64) / x.shape[1]
+    return np.asarray(np.linalg.solve(hessian, products))
+
+
+def _observed(original: ir.Model, pruned: ir.Model, place: Place, samples: Dataset) -> tuple[Rows, Rows, Rows]:
+    """What the layer sums over, the value it adds to, and that value in the original network: [n, G, …] each."""
+    layer, value = place.layer, str(place.value.name)
+    names = str(layer.input.name), value, original_name(value)
+    graph = side_by_side(original, pruned, names)
+    parts: tuple[list[Rows], ...] = ([], [], [])
+    width = features(layer.slot) * layer.groups + 2 * layer.matrices(pruned).size // features(layer.slot)
+    count = max(1, min(PLACES, _ROWS_BYTES // (4 * width * len(samples))))
+    everything = np.arange(len(samples))
+    # No budget: all three are needed of a sample at once.
+    for tensor, position, values in observe(graph, names, samples, everything, label="repairing", budget=2**62):
+        if tensor:
+            drawn = outputs(layer.slot, values, position, count)
+            parts[tensor].append(drawn.reshape(-1, layer.groups, drawn.shape[-1] // layer.groups))
+        else:
+            drawn = rows(layer.slot, values, position, count)
+            drawn = drawn.reshape(-1, layer.groups, drawn.shape[-1])[..., place.kept]
+            parts[tensor].append(_with_constant(pruned, layer, drawn))
+    inputs, given, wanted = (np.concatenate(part) for part in parts)
+    return inputs, given, wanted
+
+
+def _with_constant(model: ir.Model, layer: Layer, inputs: Rows) -> Rows:
+    """A last feature of ones where the layer has a place for a bias."""
+    if layer.node.op_type == "MatMul" and layer.bias(model) is None:
+        return inputs
+    return np.concatenate([inputs, np.ones((*inputs.shape[:2], 1), np.float32)], axis=2)
+
+
+def _sum_behind(model: ir.Model, layer: Layer) -> tuple[ir.Value, bool]:
+    """The layer's output with its bias, or the sum of that and another branch; and whether a rectifier alone reads it."""
+    value = layer.node.outputs[0]
+    while (node := _only_reader(value)) is not None and node.op_type == "Add" and node.outputs[0].shape == value.shape:
+        other = next(one for one in node.inputs if one is not value)
+        value = node.outputs[0]
+        if initializer(model, other) is None:
+            break
+    reader = _only_reader(value)
+    return value, reader is not None and reader.op_type == "Relu"
+
+
+def _only_reader(value: ir.Value) -> ir.Node | None:
+    uses = list(value.uses())
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
