@@ -16,13 +16,14 @@ from foldpress.optimizer.structured import layers_to_observe
 RNG = np.random.default_rng(0)
 
 
-def network() -> ir.Model:
-    """Two branches that are the same, of which one counts three times as much."""
+def network(dead: int = 0) -> ir.Model:
+    """Two branches that are the same, of which one counts three times as much; the first `dead` channels are always zero."""
     text = """<ir_version: 9, opset_import: ["" : 18]> g (float[N, 6] x) => (float[N, 4] y) <float[1] three = {3.0}> {
         a = MatMul(x, a_in)  ra = Relu(a)  pa = MatMul(ra, a_out)  ta = Mul(pa, three)
         b = MatMul(x, b_in)  rb = Relu(b)  pb = MatMul(rb, b_out)  y = Add(ta, pb) }"""
     proto = onnx.parser.parse_model(text)
     into, out = (RNG.normal(size=shape).astype(np.float32) for shape in ((6, 16), (16, 4)))
+    into[:, :dead] = 0
     for name in "ab":
         proto.graph.initializer.append(numpy_helper.from_array(into, f"{name}_in"))
         proto.graph.initializer.append(numpy_helper.from_array(out, f"{name}_out"))
@@ -32,15 +33,20 @@ def network() -> ir.Model:
     return model
 
 
-def test_an_error_counts_as_much_as_of_it_reaches_the_output() -> None:
-    """Catches: an influence of the layer's own output instead of the network's; a graph that stays cut."""
-    model, data = network(), Dataset({"x": RNG.normal(size=(64, 6)).astype(np.float32)})
+def measured(model: ir.Model, data: Dataset, chunk: int, share: float) -> list[Plan]:
     grams = collect_grams(model, layers_to_observe(model), data, np.zeros((1, 64), np.intp)).all()
     plans = []
     for group in find_groups(model)[0]:
         consumers = [consumer(model, slot, grams[str(slot.node.name)]) for slot in group.consumers]
-        plans.append(Plan(group, consumers, removal_order(consumers, group.channels, 4, 4)))
-    measure_influence(model, plans, data, 0.5)
+        plans.append(Plan(group, consumers, removal_order(consumers, group.channels, chunk, chunk)))
+    measure_influence(model, plans, data, share)
+    return plans
+
+
+def test_an_error_counts_as_much_as_of_it_reaches_the_output() -> None:
+    """Catches: an influence of the layer's own output instead of the network's; a graph that stays cut."""
+    model, data = network(), Dataset({"x": RNG.normal(size=(64, 6)).astype(np.float32)})
+    plans = measured(model, data, chunk=4, share=0.5)
     threefold, single = (plan.influence for plan in plans)
     assert threefold / single == pytest.approx(9, rel=1e-3)
     # The output is four times one branch: a quarter of it is all that the single branch can change.
@@ -49,3 +55,12 @@ def test_an_error_counts_as_much_as_of_it_reaches_the_output() -> None:
     output = branch @ model.graph.initializers["b_out"].const_value.numpy()  # type: ignore[union-attr]
     energy, spread = np.square(output).mean(), np.square(output - output.mean(0)).mean()
     assert single == pytest.approx(energy / (16 * spread), rel=0.01)  # the predicted error holds a ridge besides
+
+
+@pytest.mark.parametrize("dead", [1, 7])
+def test_dead_channels_do_not_make_a_group_free(dead: int) -> None:
+    """Catches: an influence of zero, measured where only channels went that nobody misses."""
+    data = Dataset({"x": RNG.normal(size=(64, 6)).astype(np.float32)})
+    threefold, single = (plan.influence for plan in measured(network(dead), data, chunk=1, share=0.05))
+    assert single > 0.03  # alive: about 1 / 16, see above
+    assert threefold / single == pytest.approx(9, rel=1e-3)

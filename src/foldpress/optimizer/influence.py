@@ -2,7 +2,8 @@
 
 Least squares predicts the error e_g of the layers behind a cut relative to their own outputs. How much of it reaches the outputs
 of the network differs from layer to layer several times over, and less with the number of channels: so one factor for each
-group makes the errors of all groups comparable. It is measured with as many channels gone as an even cut would take.
+group makes the errors of all groups comparable. It is measured with as many channels gone as an even cut would take, and with
+enough that something reaches the outputs: by nearly dead channels alone, the whole group would seem to cost nothing.
 """
 
 import math
@@ -18,6 +19,8 @@ from foldpress.optimizer.repair import refit
 from foldpress.runtime import open_session, predict
 
 _SAMPLES = 64
+_LEAST_SHARE = 0.25  # of the channels
+_LEAST_ERROR = 1e-3  # relative to the outputs of the consumers; dead channels have one of the ridge's size, 1e-4
 
 
 def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, share: float) -> None:
@@ -30,12 +33,20 @@ def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, 
     few = np.unique(np.linspace(0, len(samples) - 1, _SAMPLES).astype(np.intp))
     outputs = Outputs(model, samples.select(few))
     for plan in plans:
-        taken = math.ceil(share * len(plan.order))
+        taken = _taken(plan, max(share, _LEAST_SHARE))
         if plan.error(taken) > 0:
             cut = copy_graph(model)
             for one in plan.consumers:
                 refit(cut, one, plan.group, plan.keep(taken))
             plan.influence = outputs.error(cut) / plan.error(taken)
+
+
+def _taken(plan: Plan, share: float) -> int:
+    """How many chunks go while the group is measured."""
+    taken = math.ceil(share * len(plan.order))
+    while taken < len(plan.order) and plan.error(taken) < _LEAST_ERROR:
+        taken += 1
+    return taken
 
 
 class Outputs:
