@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from foldpress.errors import RecipeError, RequestError
 from foldpress.precision import PrecisionName, choose_precision
+from foldpress.schemes import Scheme
 from foldpress.weight_passes import choose_weights
 
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
@@ -73,13 +74,23 @@ class DataTable(_Table):
 
 
 class FoldsTable(_Table):
-    """`[folds]`: which sample may be seen when. `scheme` None: stratified for classes, else kfold."""
+    """`[folds]`: which sample may be seen when. `scheme` None: stratified for classes, else kfold.
+
+    `refit` names what trains the network anew without a fold: `module:callable`.
+    """
 
     splits: Annotated[int, Field(ge=2)] = 5
-    scheme: Literal["kfold", "stratified", "group", "stratified-group"] | None = None
+    scheme: Scheme | None = None
     repeats: Count = 1
+    refit: Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")] | None = None
     test: Share = 0.2
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _folds_to_refit_in(self) -> "FoldsTable":
+        if self.refit is not None and self.scheme == "holdout":
+            raise ValueError("refit trains anew in each fold, and scheme = 'holdout' has none")
+        return self
 
 
 class PruneTable(_Table):

@@ -30,6 +30,8 @@ def gate(
         return _blocked("evidence", "; ".join(changed[:3]))
     evidence = load_evidence(folder / "evidence")
     facts = evidence.facts
+    if stale := _stale(facts, manifest):
+        return _blocked("evidence", stale)
     report = build_report(evidence, {**facts["limits"], **(limits or {})}, confidence or facts["confidence"])
     return {"verdict": report["verdict"], "checks": report["checks"]}
 
@@ -54,6 +56,16 @@ def report(folder: Path | str) -> dict[str, Any]:
     write_reports(folder, document, evidence)
     write_manifest(folder, {key: value for key, value in manifest.items() if key != "files"})
     return document
+
+
+def _stale(facts: dict[str, Any], manifest: dict[str, Any]) -> str | None:
+    """Why the evidence is not about the graphs, the model and the data of this run; None where it is."""
+    other = [name for name, graph in facts["graphs"].items() if graph["sha256"] != manifest["files"][name]["sha256"]]
+    if other:
+        return f"the evidence is about another {', another '.join(other)}"
+    if facts["digests"] != manifest.get("digests"):
+        return "the evidence was taken on another model or other data than the manifest names"
+    return None
 
 
 def _blocked(name: str, why: str) -> dict[str, Any]:

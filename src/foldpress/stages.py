@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import pair
+from foldpress.benchmark.clusters import identify
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
 from foldpress.benchmark.report import build_report, describe_graph
@@ -191,7 +192,8 @@ def validate(
         "has_labels": scorer.has_labels, "graphs": {name: describe_graph(path) for name, path in graphs.items()},
         "timing": {}, "environment": environment(),
     }  # fmt: skip
-    report = build_report(Evidence(facts, pair(scorer, dataset, *outputs)), limits, confidence)
+    table = pair(scorer, dataset, outputs[0], outputs[1], identity=identify(dataset, grouped=True))
+    report = build_report(Evidence(facts, table), limits, confidence)
     return {key: report[key] for key in ("verdict", "checks", "accuracy", "graphs", "confidence")}
 
 

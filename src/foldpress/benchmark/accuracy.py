@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldpress.benchmark.clusters import grouped_drop_upper, grouped_share_upper
+from foldpress.benchmark.clusters import Identity, grouped_drop_upper, grouped_share_upper
 from foldpress.benchmark.evidence import Paired
 from foldpress.benchmark.intervals import clopper_pearson_upper, corrected_mean_upper, mean_upper, tango_upper
 from foldpress.benchmark.scoring import Task
@@ -27,7 +27,7 @@ def pair(
     repeat: int = 0,
     fold: int = -1,
     trained_on: int = 0,
-    grouped: bool = False,
+    identity: Identity | None = None,
 ) -> Paired:
     """One row for each sample of `dataset`, from both graphs' outputs.
 
@@ -39,11 +39,11 @@ def pair(
         repeat: which drawing of the folds.
         fold: −1 is the test split.
         trained_on: how many samples both networks were trained on, where that is known.
-        grouped: whether samples of one group may err together, and the data's groups are to be kept.
+        identity: which samples are copies, and which may err together; without, each stands for itself.
     """
-    targets, group = dataset.y, dataset.group
+    targets, identity = dataset.y, identity or Identity(dataset.rows, dataset.rows)
     return Paired(
-        sample=dataset.rows,
+        sample=identity.sample,
         repeat=np.full(len(dataset), repeat),
         fold=np.full(len(dataset), fold),
         target=targets,
@@ -51,13 +51,14 @@ def pair(
         artifact=task.predict(artifact),
         baseline_score=task.score(targets, baseline),
         artifact_score=task.score(targets, artifact),
-        group=dataset.rows if group is None or not grouped else group,
+        group=identity.group,
         trained_on=np.full(len(dataset), trained_on),
     )
 
 
 def test_block(table: Paired, has_labels: bool, confidence: float) -> dict[str, Any]:
-    """The `accuracy.test` entry of report.json."""
+    """The `accuracy.test` entry of report.json. Copies of a sample count once."""
+    table = distinct(table)
     lost = table.baseline_score - table.artifact_score
     block = _means(table, has_labels) | {"drop_upper": _pooled_upper(table, confidence)}
     if is_binary(table):
@@ -94,8 +95,9 @@ def refit_block(table: Paired, has_labels: bool, confidence: float) -> dict[str,
 
 def class_drops(table: Paired, confidence: float) -> list[tuple[int, int, float, float]]:
     """Class, samples, drop and upper bound, for each class; Bonferroni keeps all bounds true together."""
+    table = distinct(table)
     classes = np.unique(table.target)
-    each = 1 - (1 - confidence) / len(classes)
+    each = 1 - (1 - confidence) / max(len(classes), 1)
     found = []
     for label in classes:
         part = rows(table, table.target == label)
@@ -129,6 +131,11 @@ def share_upper(events: NDArray[np.bool_], confidence: float, group: NDArray[Any
 def is_binary(table: Paired) -> bool:
     """Whether every score is right or wrong, 1 or 0."""
     return bool(np.isin([table.baseline_score, table.artifact_score], (0.0, 1.0)).all())
+
+
+def distinct(table: Paired) -> Paired:
+    """The first row of each sample."""
+    return rows(table, np.isin(np.arange(len(table)), np.unique(table.sample, return_index=True)[1]))
 
 
 def rows(table: Paired, chosen: NDArray[np.bool_]) -> Paired:

@@ -95,9 +95,8 @@ class Evidence:
 
     @property
     def judged(self) -> tuple[str, ...]:
-        """The tables that the gate has to see: those that were asked for, and those that are there."""
-        there = [name for name in TABLES if getattr(self, name) is not None]
-        return tuple(name for name in TABLES if name in {"test", *self.facts.get("judged", ()), *there})
+        """The tables that the gate has to see."""
+        return tuple(name for name in TABLES if name == "test" or name in self.facts.get("judged", ()))
 
 
 def save_facts(facts: dict[str, Any], folder: Path) -> None:

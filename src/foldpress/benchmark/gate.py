@@ -15,6 +15,7 @@ from foldpress.errors import RequestError
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 EXIT_CODES: dict[str, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+_CPU = "CPUExecutionProvider"
 _PROVABLE = 1e-9  # no data set is large enough to prove a smaller drop
 
 
@@ -33,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the gate looks at; None where it was not measured.
+    """What the gate looks at; None where it was not asked for, and empty where it is missing.
 
     `class_drops` has (class, samples, drop, upper bound); `latency` the artifact's rows of report.json.
     """
@@ -44,6 +45,7 @@ class Figures:
     class_drops: list[tuple[int, int, float, float]] | None = None
     artifact_bytes: int | None = None
     latency: list[dict[str, Any]] | None = None
+    refit: dict[str, Any] | None = None
 
 
 def judge(limits: Mapping[str, float], figures: Figures) -> list[Check]:
@@ -76,6 +78,8 @@ def _max_drop(limit: float, figures: Figures) -> list[Check]:
     checks = [_drop("max_drop", "the shipped graph, test split", limit, figures.test, figures.confidence)]
     if figures.folds is not None:
         checks.append(_drop("max_drop_folds", "the recipe, held-out folds", limit, figures.folds, figures.confidence))
+    if figures.refit is not None:
+        checks.append(_drop("max_drop_refit", "networks trained anew", limit, figures.refit, figures.confidence))
     return checks
 
 
@@ -129,7 +133,10 @@ def _speedup(limit: float, row: dict[str, Any]) -> Check:
     value, low = row["speedup"], row["speedup_low"]
     what = f"speedup on {row['provider']} at batch {row['batch']}"
     verdict: Verdict
-    if value is None or low is None or not _finite(value, low):
+    if elsewhere := _elsewhere(row):
+        verdict, why = "INCONCLUSIVE", f"{what} was not measured: {elsewhere}"
+        value, low = _known(value, low)
+    elif value is None or low is None or not _finite(value, low):
         verdict, why = "INCONCLUSIVE", f"{what} was not measured: {row.get('speedup_low_why', 'no figure')}"
         value, low = _known(value, low)
     elif value < limit:
@@ -142,13 +149,24 @@ def _speedup(limit: float, row: dict[str, Any]) -> Check:
 
 
 def _max_latency_p90(limit: float, figures: Figures) -> list[Check]:
-    name, what = "max_latency_p90", "p90 latency in ms"
     slowest_first = sorted(figures.latency or [{}], key=lambda row: -_number(row.get("p90_upper_ms"), math.inf))
-    checks = [
-        _below(name, what, row.get("p90_ms"), row.get("p90_upper_ms"), limit, row.get("n"), row.get("p90_ms_why"))
-        for row in slowest_first
-    ]
-    return [_worst(checks)]
+    return [_worst([_p90(limit, row) for row in slowest_first])]
+
+
+def _p90(limit: float, row: dict[str, Any]) -> Check:
+    elsewhere = _elsewhere(row)
+    value, bound = (None, None) if elsewhere else (row.get("p90_ms"), row.get("p90_upper_ms"))
+    reason = elsewhere or row.get("p90_ms_why")
+    return _below("max_latency_p90", "p90 latency in ms", value, bound, limit, row.get("n"), reason)
+
+
+def _elsewhere(row: dict[str, Any]) -> str | None:
+    """Why a latency is not that of the provider asked for; None where it is. The CPU has nothing to fall back to."""
+    provider = row.get("provider")
+    if provider in (None, _CPU):
+        return None
+    share = (row.get("placement") or {}).get(provider, 0.0)
+    return None if share == 1 else f"{provider} ran {share:.0%} of the nodes"
 
 
 def _worst(checks: list[Check]) -> Check:

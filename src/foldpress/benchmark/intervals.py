@@ -56,8 +56,8 @@ def clopper_pearson_upper(events: int, n: int, confidence: float = 0.95) -> floa
 
 
 def mean_upper(differences: NDArray[Any], confidence: float = 0.95) -> float:
-    """One-sided upper bound on the mean of independent differences, by Student's t; infinite for fewer than two."""
-    if len(differences) < 2:  # a spread needs two
+    """One-sided upper bound on the mean of independent differences, by Student's t; infinite where it cannot be told."""
+    if len(differences) < 2 or not np.isfinite(differences).all():  # a spread needs two
         return math.inf
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
     return float(np.mean(differences) + stats.t.ppf(confidence, len(differences) - 1) * error)
@@ -74,7 +74,7 @@ def corrected_mean_upper(differences: NDArray[Any], ratio: float, confidence: fl
         ratio: n_test / n_train.
         confidence: one-sided.
     """
-    if len(differences) < 2:  # a spread needs two
+    if len(differences) < 2 or not np.isfinite([*differences, ratio]).all():
         return math.inf
     error = math.sqrt(1 / len(differences) + ratio) * float(np.std(differences, ddof=1))
     return float(np.mean(differences) + stats.t.ppf(confidence, len(differences) - 1) * error)
