@@ -148,7 +148,7 @@ def test_missing_refit_evidence_never_passes(run: Any, tmp_path: Path, invoke: I
 @pytest.mark.parametrize(
     ("fit", "words"),
     [("fit_raising", ("it diverged", "network.py")), ("fit_nothing", ("gave a NoneType", "state_dict")),
-     ("fit_nan", ("nan",)), ("fit_absent", ("'fit_absent'", "available:"))],
+     ("fit_nan", ("NaN",)), ("fit_absent", ("'fit_absent'", "available:"))],
 )  # fmt: skip
 def test_what_is_no_training_is_refused(fit: str, words: tuple[str, ...], run: Any, tmp_path: Path) -> None:
     """Catches a training that failed, taken for one that lost nothing."""
