@@ -19,6 +19,7 @@ from sklearn.model_selection import (
 
 from foldpress.data import Array, Dataset, Indices, check_disjoint
 from foldpress.errors import DataError, LeakageError
+from foldpress.identity import Identity, identify
 from foldpress.schemes import GROUPED, UNREPEATED, Scheme
 
 _SPLITTERS: dict[str, Any] = {
@@ -38,6 +39,10 @@ class SealedTest:
 
     def __len__(self) -> int:
         return len(self._dataset)
+
+    def census(self, *, grouped: bool) -> tuple[Array, Identity]:
+        """Targets and identities, [n], by which one can tell whether they are enough; nothing can be chosen by them."""
+        return self._dataset.y, identify(self._dataset, grouped=grouped)
 
     def open(self, artifact_sha256: str) -> Dataset:
         """The test samples, for judging the finished artifact with this digest.

@@ -12,10 +12,10 @@ from typing import Any
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import concatenate, pair
-from foldpress.benchmark.clusters import Identity, identify
 from foldpress.benchmark.evidence import TABLES, load_evidence, save_facts, save_latency, save_table
 from foldpress.benchmark.gate import EXIT_CODES
 from foldpress.benchmark.latency import LatencyPlan, measure
+from foldpress.benchmark.planning import plan_samples
 from foldpress.benchmark.report import build_report, describe_graph
 from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task
 from foldpress.benchmark.write import write_reports
@@ -23,6 +23,7 @@ from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
 from foldpress.files import sha256
 from foldpress.folds import Folds, make_folds
 from foldpress.graph import batch_size, input_specs, load_graph
+from foldpress.identity import Identity, identify
 from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.origin import open_origin, parity_log
@@ -85,6 +86,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
 
     here = RunDir(Path(output), stage_key(recipe, found), resume=resume)
     with here.logging():
+        planned = _plan(recipe, folds, task)
         exported = here.stage(
             "export", [f"{EXPORTED}*"], lambda: {"parity": origin.export(here / EXPORTED, folds.development)}
         )
@@ -110,7 +112,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
 
         facts = _facts(recipe, task, here, tested["scores"], found) | {"judged": judged}
         facts["parity"] = exported["parity"]
-        facts["log"] = parity_log(exported["parity"]) + chosen["log"] + pressed["log"]
+        facts["log"] = planned + parity_log(exported["parity"]) + chosen["log"] + pressed["log"]
         save_facts(facts, here / "evidence")
         evidence = load_evidence(here / "evidence")  # as saved: what is judged is what can be judged again
         document = build_report(evidence, recipe.gate.limits(), recipe.gate.confidence)
@@ -133,6 +135,17 @@ def _folds(recipe: Recipe, dataset: Dataset, train: Dataset | None, task: Task) 
             train = train.renamed({next(iter(train.inputs)): next(iter(dataset.inputs))})
         check_disjoint({"train": train, "data": dataset})
     return folds
+
+
+def _plan(recipe: Recipe, folds: Folds, task: Task) -> list[dict[str, str]]:
+    """Say now which limits the samples are too few for. Only identities and labels of the test split are looked at."""
+    if not task.has_labels:
+        return []
+    targets, identity = folds.test.census(grouped=recipe.folds.scheme in GROUPED)
+    plans = plan_samples(recipe.gate.limits(), recipe.gate.confidence, identity, targets)
+    for plan in plans:
+        _logger.log(logging.INFO if plan.enough else logging.WARNING, "%s", plan.detail)
+    return [plan.as_json() for plan in plans]
 
 
 def _judged(recipe: Recipe, folds: Folds) -> list[str]:

@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import pair
-from foldpress.benchmark.clusters import identify
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
 from foldpress.benchmark.report import build_report, describe_graph
@@ -22,6 +21,7 @@ from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
+from foldpress.identity import identify
 from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldpress.benchmark.clusters import Identity, grouped_drop_upper, grouped_share_upper
+from foldpress.benchmark.clusters import grouped_drop_upper, grouped_share_upper
 from foldpress.benchmark.evidence import Paired
 from foldpress.benchmark.intervals import clopper_pearson_upper, corrected_mean_upper, mean_upper, tango_upper
 from foldpress.benchmark.scoring import Task
 from foldpress.data import Array, Dataset
+from foldpress.identity import Identity
 
 
 def pair(

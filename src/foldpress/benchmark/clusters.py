@@ -13,7 +13,6 @@ nothing of how they differ: the bound then is the one of as many independent sam
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from foldpress.benchmark.intervals import tango_upper
-from foldpress.data import Dataset, Indices
 
 
 def grouped_drop_upper(lost: NDArray[Any], group: NDArray[Any], confidence: float = 0.95, *, binary: bool) -> float:
@@ -66,28 +64,3 @@ def _variance(values: NDArray[Any], group: NDArray[Any]) -> float:
 
 def _effect(variance: float, independent: float) -> float:
     return max(1.0, variance / independent) if independent > 0 else 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Identity:
-    """What each of n samples is counted as: `sample` is the row of the first of equal content, `group` what may err together.
-
-    A copy of a sample says nothing that the sample did not.
-    """
-
-    sample: Indices
-    group: Indices
-
-    def at(self, rows: Indices) -> "Identity":
-        """The same of some samples."""
-        return Identity(self.sample[rows], self.group[rows])
-
-
-def identify(dataset: Dataset, *, grouped: bool) -> Identity:
-    """Tell copies by content, and groups by the data's own, if they are to be kept; else each sample is one."""
-    first: dict[bytes, int] = {}
-    digests = zip(dataset.digests(), dataset.rows, strict=True)
-    sample = np.array([first.setdefault(digest, int(row)) for digest, row in digests], np.intp)
-    if not grouped or dataset.group is None:
-        return Identity(sample, sample)
-    return Identity(sample, np.asarray(np.unique(dataset.group, return_inverse=True)[1]))
