@@ -4,13 +4,12 @@ One finished run that passes is damaged in one way for each row; where digests w
 row in which the manifest was written again, so that only what the evidence says can.
 """
 
-import json
 import shutil
 import signal
 import subprocess
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,114 +19,12 @@ import pytest
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from conftest import Arrays, Classifier, Invoke, WriteRecipe
+from conftest import Invoke
+from finished import Run
 from foldpress.benchmark.evidence import Paired
 from foldpress.cli import app
-from foldpress.rundir import read_manifest, write_manifest
 
 NAN = float("nan")
-METRICS = """
-import numpy as np
-
-def raising(targets, outputs):
-    raise ValueError("no such metric")
-
-def giving_nan(targets, outputs):
-    return np.full(len(targets), np.nan)
-
-def giving_one_number(targets, outputs):
-    return 1.0
-
-def interrupted(targets, outputs):
-    raise KeyboardInterrupt
-"""
-
-
-@dataclass
-class Run:
-    """A folder with a recipe and, in `out`, a finished run that passed. Rows damage it."""
-
-    folder: Path
-    write_recipe: WriteRecipe
-    arrays: Arrays
-    monkeypatch: pytest.MonkeyPatch
-
-    @property
-    def out(self) -> Path:
-        """What the run left."""
-        return self.folder / "out"
-
-    def gate(self, *options: object) -> list[object]:
-        """The command that judges it again."""
-        return ["gate", self.out, *options]
-
-    def again(self, *overrides: str, **tables: dict[str, Any]) -> list[object]:
-        """The command that runs the recipe again."""
-        sets = [part for one in overrides for part in ("--set", one)]
-        return ["run", self.write_recipe(**tables), "-o", self.out, *sets]
-
-    def table(self, name: str, **columns: Any) -> None:
-        """Replace columns of a saved table; each is a function of the old."""
-        path = self.out / f"evidence/{name}.npz"
-        with np.load(path) as archive:
-            arrays = {column.name: archive[column.name] for column in fields(Paired)}
-        np.savez(path, **arrays | {key: change(arrays[key]) for key, change in columns.items()})
-
-    def facts(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change evidence/facts.json."""
-        self.json("evidence/facts.json", change)
-
-    def json(self, name: str, change: Callable[[Any], object]) -> None:
-        """Change a JSON file."""
-        document = json.loads((self.out / name).read_text())
-        change(document)
-        (self.out / name).write_text(json.dumps(document))
-
-    def sealed(self, *options: object) -> list[object]:
-        """The command that judges it again, after the manifest was written anew: no digest tells."""
-        manifest = read_manifest(self.out)
-        assert manifest is not None
-        write_manifest(self.out, {key: value for key, value in manifest.items() if key != "files"})
-        return self.gate(*options)
-
-    def metric(self, name: str) -> list[object]:
-        """The command that runs the recipe with the user's own metric."""
-        (self.folder / "metrics.py").write_text(METRICS)
-        return self.again(data={"task": f"metrics:{name}"})
-
-    def data(self, **arrays: Any) -> list[object]:
-        """The command that runs the recipe on other data."""
-        np.savez(self.folder / "other.npz", **self.arrays | arrays)
-        return self.again("data.source=other.npz")
-
-    def timing(self, end: Callable[..., Any]) -> list[object]:
-        """The command that runs the recipe, where every timing process ends like this."""
-        self.monkeypatch.setattr("subprocess.run", end)
-        return self.again()
-
-
-@pytest.fixture(scope="module")
-def passed(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that passes every limit."""
-    folder = tmp_path_factory.mktemp("passed")
-    for file in classifier.folder.iterdir():
-        shutil.copy(file, folder)
-    lines = ('[model]\nsource = "net.onnx"\n[data]\nsource = "data.npz"\n[folds]\nsplits = 3\ntest = 0.4\n'
-             '[quantize]\ntarget = "x86"\nprecision = "static"\nsamples = 64\n[benchmark]\nprocesses = 2\nseconds = 0.5\n'
-             "[gate]\nmax_drop = 0.05\nmax_flips = 0.2\nmin_speedup = 0.001\nmax_bytes = 100000\n")  # fmt: skip
-    (folder / "recipe.toml").write_text(lines)
-    result = CliRunner().invoke(app, ["run", str(folder / "recipe.toml"), "-o", str(folder / "out"), "-q"])
-    assert result.exit_code == 0, result.output
-    return folder
-
-
-@pytest.fixture
-def run(
-    passed: Path, tmp_path: Path, recipe: WriteRecipe, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> Run:
-    """A copy of it to damage."""
-    shutil.copytree(passed, tmp_path, dirs_exist_ok=True)
-    return Run(tmp_path, recipe, classifier.held_out, monkeypatch)
 
 
 def _save(path: Path, **arrays: Any) -> None:

@@ -54,16 +54,25 @@ def judge(limits: Mapping[str, float], figures: Figures) -> list[Check]:
     Raises:
         RequestError: no limit, an unknown one, or one that is negative or no number.
     """
+    check_limits(limits, tuple(_CHECKS))
+    return [check for name, limit in limits.items() for check in _CHECKS[name](limit, figures)]
+
+
+def check_limits(limits: Mapping[str, float], known: tuple[str, ...]) -> None:
+    """Refuse what is no set of limits.
+
+    Raises:
+        RequestError: no limit, an unknown one, or one that is negative or no number.
+    """
     if not limits:
         raise RequestError(
-            "no limit is set: a gate without one would let everything through", available=", ".join(_CHECKS)
+            "no limit is set: a gate without one would let everything through", available=", ".join(known)
         )
     for name, limit in limits.items():
-        if name not in _CHECKS:
-            raise RequestError(f"there is no limit {name!r}", available=", ".join(_CHECKS))
+        if name not in known:
+            raise RequestError(f"there is no limit {name!r}", available=", ".join(known))
         if not (math.isfinite(limit) and limit >= 0):
             raise RequestError(f"the limit {name} = {limit} is no number of zero or more")
-    return [check for name, limit in limits.items() for check in _CHECKS[name](limit, figures)]
 
 
 def verdict_of(checks: list[Check]) -> Verdict:
@@ -85,7 +94,7 @@ def _max_drop(limit: float, figures: Figures) -> list[Check]:
 
 def _drop(name: str, what: str, limit: float, block: dict[str, Any] | None, confidence: float) -> Check:
     block = block or {}
-    check = _below(name, f"drop of {what}", block.get("drop"), block.get("drop_upper"), limit, block.get("n"))
+    check = below(name, f"drop of {what}", block.get("drop"), block.get("drop_upper"), limit, block.get("n"))
     if check.verdict != "INCONCLUSIVE" or check.value is None or check.bound is None or check.n is None:
         return check
     if limit <= max(check.value, _PROVABLE):
@@ -102,24 +111,22 @@ def _max_flips(limit: float, figures: Figures) -> list[Check]:
     test = figures.test or {}
     bound = test.get("flips_upper")
     return [
-        _below(
-            "max_flips", "changed predictions", test.get("flips"), bound, limit, test.get("n"), test.get("flips_why")
-        )
+        below("max_flips", "changed predictions", test.get("flips"), bound, limit, test.get("n"), test.get("flips_why"))
     ]
 
 
 def _max_class_drop(limit: float, figures: Figures) -> list[Check]:
     if not figures.class_drops:
-        return [_below("max_class_drop", "drop of a class", None, None, limit, None, "there are no classes")]
+        return [below("max_class_drop", "drop of a class", None, None, limit, None, "there are no classes")]
     # What is no number counts as the worst: NaN compares false, and would else be passed over.
     label, n, drop, _ = max(figures.class_drops, key=lambda entry: _number(entry[2], math.inf))
     bound = max((entry[3] for entry in figures.class_drops), key=lambda bound: _number(bound, math.inf))
-    return [_below("max_class_drop", f"largest drop of a class ({label})", drop, bound, limit, n)]
+    return [below("max_class_drop", f"largest drop of a class ({label})", drop, bound, limit, n)]
 
 
 def _max_bytes(limit: float, figures: Figures) -> list[Check]:
     size = figures.artifact_bytes
-    return [_below("max_bytes", "size of the artifact in bytes", size, size, limit, None)]
+    return [below("max_bytes", "size of the artifact in bytes", size, size, limit, None)]
 
 
 def _min_speedup(limit: float, figures: Figures) -> list[Check]:
@@ -157,7 +164,7 @@ def _p90(limit: float, row: dict[str, Any]) -> Check:
     elsewhere = _elsewhere(row)
     value, bound = (None, None) if elsewhere else (row.get("p90_ms"), row.get("p90_upper_ms"))
     reason = elsewhere or row.get("p90_ms_why")
-    return _below("max_latency_p90", "p90 latency in ms", value, bound, limit, row.get("n"), reason)
+    return below("max_latency_p90", "p90 latency in ms", value, bound, limit, row.get("n"), reason)
 
 
 def _elsewhere(row: dict[str, Any]) -> str | None:
@@ -174,7 +181,7 @@ def _worst(checks: list[Check]) -> Check:
     return next(check for check in checks if check.verdict == verdict_of(checks))
 
 
-def _below(
+def below(
     name: str,
     what: str,
     value: float | None,

@@ -57,6 +57,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "accuracy": accuracy,
             "graphs": facts["graphs"],
             "latency": latency,
+            "digests": facts.get("digests", {}),
             "timing": facts["timing"],
             "environment": facts["environment"],
         }

@@ -126,6 +126,8 @@ def check_figure(name: str, value: float | None, metric: str) -> str:
         return times(value)
     if name.startswith("max_flips"):
         return percent(value)
+    if name.startswith(("max_growth", "max_slowdown")):
+        return percent(value)
     if name.startswith(("max_drop", "max_class_drop")):
         return score(value, metric)
     return DASH if value is None or _absent(value) else f"{value:,.4g}"
