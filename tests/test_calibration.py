@@ -41,10 +41,8 @@ def collect(rows: Array | slice = slice(None), kind: str = "histograms", graph: 
 
 
 def content(saved: SavedStatistics) -> list[bytes]:
-    histograms = isinstance(saved.statistics, HistogramStatistics)
-    ranges = saved.statistics.ranges if isinstance(saved.statistics, HistogramStatistics) else saved.statistics
-    counts = [saved.statistics.counts.tobytes()] if isinstance(saved.statistics, HistogramStatistics) else []
-    assert bool(counts) is histograms
+    found, ranges = saved.statistics.found, saved.statistics.ranges
+    counts = [found.counts.tobytes()] if isinstance(found, HistogramStatistics) else []
     return [ranges.minimum.tobytes(), ranges.maximum.tobytes(), *counts, repr(ranges.tensors).encode()]
 
 

@@ -192,7 +192,7 @@ def test_resume_after_an_interruption_reuses_the_statistics(
     journal = _json_file(out / "journal.json")
     journal["stages"] = {name: journal["stages"][name] for name in ("export", "statistics")}
     (out / "journal.json").write_text(json.dumps(journal), encoding="utf-8")
-    monkeypatch.setattr("foldpress.optimizer.saved_statistics.collect_histograms", lambda *_: pytest.fail("collected"))
+    monkeypatch.setattr("foldpress.optimizer.collection.accumulate", lambda *_: pytest.fail("collected"))
     assert invoke("run", path, "-o", out, "--resume").exit_code == 0
     assert "statistics.npz: reused" in (out / "run.log").read_text(encoding="utf-8")
     assert (out / "quantized.onnx").read_bytes() == graph
