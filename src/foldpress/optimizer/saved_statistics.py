@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import foldpress
 from foldpress.data import Indices
 from foldpress.errors import DataError, RequestError
-from foldpress.files import read_arrays, replacing
+from foldpress.files import read_arrays, write_arrays
 from foldpress.optimizer.collection import DIGEST_BYTES, Collection, Kind
 from foldpress.optimizer.gram import GramStatistics
 from foldpress.optimizer.histogram import BINS, HistogramStatistics
@@ -116,8 +116,7 @@ class SavedStatistics:
         for kind, by_layer in (("mean", learned.means.sums), ("gram", learned.grams.grams)):
             arrays[f"{kind}_layers"] = np.array(tuple(by_layer), np.str_)
             arrays |= {f"{kind}{number}": array for number, array in enumerate(by_layer.values())}
-        with replacing(path) as draft, draft.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+        write_arrays(path, arrays)
 
 
 def sign(collection: Collection, collected: Learning) -> SavedStatistics:
