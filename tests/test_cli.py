@@ -210,7 +210,9 @@ def test_quantize_takes_the_statistics_of_a_run(recipe: WriteRecipe, invoke: Inv
     assert [entry["detail"] for entry in said if entry["subject"] == "samples"] == ["the 96 of statistics.npz"]
     stale = invoke(*arguments, "--calibration", "minmax", "--samples", 50)
     assert stale.exit_code == 2
-    assert re.search(r"statistics\.npz does not fit: .* other samples \(.*, kind \(2048 bins, not ranges\)", stale.stderr)
+    assert re.search(
+        r"statistics\.npz does not fit: .* other samples \(.*, kind \(2048 bins, not ranges\)", stale.stderr
+    )
 
 
 @pytest.mark.usefixtures("untimed")

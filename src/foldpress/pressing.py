@@ -16,8 +16,8 @@ from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
+from foldpress.optimizer.reuse import reused_or_collected
 from foldpress.optimizer.samples import calibration_rows, shortage
-from foldpress.optimizer.saved_statistics import reused_or_collected
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision

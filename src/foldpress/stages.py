@@ -30,7 +30,7 @@ from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import choose_method
-from foldpress.optimizer.saved_statistics import taken_or_collected
+from foldpress.optimizer.reuse import taken_or_collected
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log

@@ -14,8 +14,8 @@ from foldpress.graph import serialize
 from foldpress.optimizer.press import Press, Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import Method
+from foldpress.optimizer.reuse import reused_or_collected
 from foldpress.optimizer.samples import shortage
-from foldpress.optimizer.saved_statistics import reused_or_collected
 from foldpress.optimizer.targets import TARGETS
 from foldpress.precision import Precision
 

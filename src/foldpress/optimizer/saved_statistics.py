@@ -7,7 +7,6 @@ statistics merge, so do files: parts of the samples may be collected on several 
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,6 @@ from foldpress.optimizer.means import MeanStatistics
 from foldpress.optimizer.statistics import RangeStatistics
 
 _SHA256_DIGITS, _SHOWN_DIGITS = 64, 16
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,45 +128,6 @@ def requirements(collection: Collection) -> dict[str, str]:
     samples = collection.sample_digests()
     listed = (collection.tensors, names[0], names[1])
     return _origin(collection.graph_digest(), _versions(), collection.kind, listed, samples, collection.numbers)
-
-
-def reused_or_collected(path: Path, collection: Collection) -> Learning:
-    """The statistics in a file, if they are those that would be collected; else they are collected, and written there."""
-    if path.is_file():
-        try:
-            found = load_statistics(path)
-            found.require(requirements(collection))
-        except RequestError as error:
-            _logger.info("%s is not reused: %s", path.name, error.problem)
-        else:
-            _logger.info("%s: reused", path.name)
-            return found.statistics
-    return _collected(path, collection)
-
-
-def taken_or_collected(path: Path, collection: Collection) -> Learning:
-    """The statistics in a file; where there is none they are collected, and written there.
-
-    Raises:
-        RequestError: the file is damaged, or holds other statistics than would be collected: names everything that differs.
-    """
-    if not path.exists():
-        return _collected(path, collection)
-    found = load_statistics(path)
-    try:
-        found.require(requirements(collection))
-    except RequestError as error:
-        raise RequestError(
-            f"{path} does not fit: {error.problem}",
-            mend="name another file, or remove this one to have it written anew",
-        ) from error
-    return found.statistics
-
-
-def _collected(path: Path, collection: Collection) -> Learning:
-    collected = collection.collect()
-    sign(collection, collected).save(path)
-    return collected
 
 
 def load_statistics(path: Path | str) -> SavedStatistics:
