@@ -19,9 +19,10 @@ from foldpress.optimizer.equalization import Rescale, equalizing_scales
 from foldpress.optimizer.gptq import Gptq, too_wide
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.histogram import BINS, Histograms, HistogramStatistics
-from foldpress.optimizer.layers import weighted_layers
+from foldpress.optimizer.layers import Layer, weighted_layers
 from foldpress.optimizer.means import Means, MeanStatistics, collect_means
 from foldpress.optimizer.passes import LogEntry, Pass, apply
+from foldpress.optimizer.scalable import starts_normalized
 from foldpress.optimizer.smooth import smoothing_scales
 from foldpress.optimizer.statistics import Ranges, RangeStatistics
 from foldpress.optimizer.targets import Target
@@ -32,7 +33,7 @@ _CHANNEL_BYTES = 2**29  # of the histograms of single channels
 _NO_ROOM = "the histograms of so many single channels would not fit in memory"
 
 Grams = dict[str, NDArray[np.float64]]
-ByConsumer = dict[str, tuple[Chain, Scales]]
+ByConsumer = dict[str, tuple[Chain, Layer, Scales]]
 Collect = Callable[[ir.Model, Sequence[str], Dataset, Indices], RangeStatistics | HistogramStatistics]
 
 
@@ -119,7 +120,9 @@ class WeightPasses:
         scales = {chain: _scales(model, chain, learned.found) for chain in chains}
         by_name = {chain.name: found for chain, found in scales.items()}
         scaled = apply(self._rescaling(model, by_name, kept), model)
-        by_consumer = {chain.consumer.name: (chain, found) for chain, found in scales.items()}
+        by_consumer = {
+            layer.name: (chain, layer, found) for chain, found in scales.items() for layer in chain.consumers
+        }
         rounded = apply(self._rounding(scaled.model, learned, by_consumer), scaled.model)
         parts = {
             one: by_name.get(chain.name, np.ones(chain.channels))
@@ -131,7 +134,7 @@ class WeightPasses:
 
     def _rescaling(self, model: ir.Model, scales: dict[str, Scales], kept: dict[str, str]) -> list[Pass]:
         """One pass for the chains behind layers, and one for those behind normalizations."""
-        normalizations = {str(node.name) for node in model.graph if node.op_type == "LayerNormalization"}
+        normalizations = {str(node.name) for node in model.graph if starts_normalized(node)}
 
         def kind(subject: str) -> WeightPass:
             return "smooth" if subject.split(ARROW)[0] in normalizations else "equalization"
@@ -168,7 +171,7 @@ class WeightPasses:
         return chosen, reasons
 
     def _reason(self, chain: Chain) -> str | None:
-        if chain.consumer.name in self.skipped:
+        if any(layer.name in self.skipped for layer in chain.consumers):
             return "its next layer stays float"
         if chain.normalized:
             return None if "smooth" in self.names else "smooth is off"
@@ -178,10 +181,11 @@ class WeightPasses:
 
 
 def _scales(model: ir.Model, chain: Chain, found: Ranges | Histograms) -> Scales:
-    """What to divide the channels of a chain by, from those of its last tensor."""
-    peak = peaks(found, channels_of(chain)[-1])
+    """What to divide the channels of a chain by, from those that its consumers read."""
+    read = {layer.input.name for layer in chain.consumers}
+    peak = np.max([peaks(found, one) for one in channels_of(chain) if one.tensor in read], axis=0)
     if chain.normalized:
-        return smoothing_scales(chain, peak, chain.consumer.matrices(model))
+        return smoothing_scales(chain, peak, [layer.matrices(model) for layer in chain.consumers])
     return equalizing_scales(chain, peak)
 
 
@@ -199,14 +203,14 @@ def _fitting(chains: list[Chain], channels: int) -> list[Chain]:
 def _rescaled_grams(grams: Grams, chains: ByConsumer) -> Grams:
     """G of every layer once its inputs are divided by their scales."""
     result = dict(grams)
-    for name, (chain, scales) in chains.items():
+    for name, (chain, layer, scales) in chains.items():
         if name in grams:
             gram = grams[name]
-            factors = 1 / scales[chain.columns(gram.shape[-1] - 1)]
+            factors = 1 / scales[chain.columns(layer, gram.shape[-1] - 1)]
             factors = np.concatenate([factors, np.ones((len(factors), 1))], axis=1)
             result[name] = gram * (factors[:, :, None] * factors[:, None, :]).reshape(gram.shape)
     return result
 
 
 def _rescaled_means(means: Means, chains: ByConsumer) -> Means:
-    return means | {name: means[name] / scales for name, (_, scales) in chains.items() if name in means}
+    return means | {name: means[name] / scales for name, (_, _, scales) in chains.items() if name in means}
