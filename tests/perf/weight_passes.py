@@ -52,6 +52,7 @@ SETS: tuple[tuple[WeightPass, ...], ...] = (
     ("equalization",),
     ("equalization", "gptq", "bias-correction"),
     ("smooth",),
+    ("smooth", "bias-correction"),
     ("smooth", "gptq", "bias-correction"),
 )
 ELSEWHERE: tuple[tuple[WeightPass, ...], ...] = ((), AUTO, AUTO_DEPTHWISE)  # on other targets than the first
