@@ -16,6 +16,7 @@ import onnx_ir as ir
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
 from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.channels_last import ChannelsLast
 from foldpress.optimizer.collection import Collection, Kind
 from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
@@ -162,7 +163,8 @@ class Press:
             left_float |= costliest(model, costs, self._float_macs)
         prepared = WeightPasses(self._passes(model), target, left_float.keys()).prepare(model, learned)
         ranges, chosen = choose_ranges(prepared.found, self._method, target, outputs)
-        quantized = apply([StaticInt8(ranges, target, left_float), FloatOutputs()], prepared.model)
+        layout: list[Pass] = [ChannelsLast()] if target.on_cpu else []
+        quantized = apply([StaticInt8(ranges, target, left_float), FloatOutputs(), *layout], prepared.model)
         return PassResult(quantized.model, (*prepared.log, chosen, *quantized.log))
 
     def _precision_pass(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> Pass:

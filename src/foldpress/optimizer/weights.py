@@ -17,9 +17,11 @@ from foldpress.optimizer.collection import why_not_scaled
 from foldpress.optimizer.equalization import Rescale, equalizing_scales
 from foldpress.optimizer.gptq import Gptq
 from foldpress.optimizer.histogram import Histograms
+from foldpress.optimizer.layers import Layer
 from foldpress.optimizer.learning import Grams, Learned
 from foldpress.optimizer.means import Means
 from foldpress.optimizer.passes import LogEntry, Pass, apply
+from foldpress.optimizer.scalable import starts_normalized
 from foldpress.optimizer.smooth import smoothing_scales
 from foldpress.optimizer.statistics import Ranges
 from foldpress.optimizer.targets import Target
@@ -28,7 +30,7 @@ from foldpress.weight_passes import AUTO, AUTO_DEPTHWISE, WeightPass
 
 _NO_ROOM = "the histograms of so many single channels would not fit in memory"
 
-ByConsumer = dict[str, tuple[Chain, Scales]]
+ByConsumer = dict[str, tuple[Chain, Layer, Scales]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,9 @@ class WeightPasses:
         scales = {chain: _scales(model, chain, learned.found) for chain in chains}
         by_name = {chain.name: found for chain, found in scales.items()}
         scaled = apply(self._rescaling(model, by_name, kept), model)
-        by_consumer = {chain.consumer.name: (chain, found) for chain, found in scales.items()}
+        by_consumer = {
+            layer.name: (chain, layer, found) for chain, found in scales.items() for layer in chain.consumers
+        }
         rounded = apply(self._rounding(scaled.model, learned, by_consumer), scaled.model)
         parts = {
             one: by_name.get(chain.name, np.ones(chain.channels))
@@ -74,7 +78,7 @@ class WeightPasses:
 
     def _rescaling(self, model: ir.Model, scales: dict[str, Scales], kept: dict[str, str]) -> list[Pass]:
         """One pass for the chains behind layers, and one for those behind normalizations."""
-        normalizations = {str(node.name) for node in model.graph if node.op_type == "LayerNormalization"}
+        normalizations = {str(node.name) for node in model.graph if starts_normalized(node)}
 
         def kind(subject: str) -> WeightPass:
             return "smooth" if subject.split(ARROW)[0] in normalizations else "equalization"
@@ -111,30 +115,31 @@ class WeightPasses:
         return chosen, reasons
 
     def _reason(self, chain: Chain) -> str | None:
-        if chain.consumer.name in self.skipped:
+        if any(layer.name in self.skipped for layer in chain.consumers):
             return "its next layer stays float"
         return why_not_scaled(chain, self.names)
 
 
 def _scales(model: ir.Model, chain: Chain, found: Ranges | Histograms) -> Scales:
-    """What to divide the channels of a chain by, from those of its last tensor."""
-    peak = peaks(found, channels_of(chain)[-1])
+    """What to divide the channels of a chain by, from those that its consumers read."""
+    read = {layer.input.name for layer in chain.consumers}
+    peak = np.max([peaks(found, one) for one in channels_of(chain) if one.tensor in read], axis=0)
     if chain.normalized:
-        return smoothing_scales(chain, peak, chain.consumer.matrices(model))
+        return smoothing_scales(chain, peak, [layer.matrices(model) for layer in chain.consumers])
     return equalizing_scales(chain, peak)
 
 
 def _rescaled_grams(grams: Grams, chains: ByConsumer) -> Grams:
     """G of every layer once its inputs are divided by their scales."""
     result = dict(grams)
-    for name, (chain, scales) in chains.items():
+    for name, (chain, layer, scales) in chains.items():
         if name in grams:
             gram = grams[name]
-            factors = 1 / scales[chain.columns(gram.shape[-1] - 1)]
+            factors = 1 / scales[chain.columns(layer, gram.shape[-1] - 1)]
             factors = np.concatenate([factors, np.ones((len(factors), 1))], axis=1)
             result[name] = gram * (factors[:, :, None] * factors[:, None, :]).reshape(gram.shape)
     return result
 
 
 def _rescaled_means(means: Means, chains: ByConsumer) -> Means:
-    return means | {name: means[name] / scales for name, (_, scales) in chains.items() if name in means}
+    return means | {name: means[name] / scales for name, (_, _, scales) in chains.items() if name in means}
