@@ -5,16 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from foldpress.benchmark.by_class import worst_first
 from foldpress.benchmark.drops import Drop
 from foldpress.benchmark.table import (
     DASH,
     GraphRow,
     block,
+    class_name,
     count,
     kilobytes,
     metric_of,
     milliseconds,
     percent,
+    provider_name,
     score,
     summary_rows,
     times,
@@ -123,6 +126,16 @@ def _accuracy_row(table: Table, label: str, measured: Mapping[str, Any], metric:
     return [Cell(label), table.cell(measured, "n", count), *scores, bound, *flips]
 
 
+def class_table(report: Mapping[str, Any], classes: object) -> Table:
+    """One row a class of the test split, the worst bound first."""
+    metric, keys = metric_of(report), ("baseline", "artifact", "drop", "drop_upper")
+    table = Table(["class", "n", "baseline", "artifact", "drop", "drop at most"])
+    for one in worst_first(report):
+        figures = [table.cell(one, key, lambda value: score(value, metric)) for key in keys]
+        table.rows.append([Cell(class_name(one["class"], classes)), table.cell(one, "n", count), *figures])
+    return table
+
+
 def latency_table(report: Mapping[str, Any]) -> Table:
     """One row a graph and setting: quantiles, speedup, load time, memory, and which provider ran how much."""
     table = Table(["graph", "where", "runs", "p50", "p90", "p99", "speedup", "load", "peak memory", "placement"])
@@ -132,10 +145,10 @@ def latency_table(report: Mapping[str, Any]) -> Table:
 
 
 def _latency_row(table: Table, entry: Mapping[str, Any]) -> list[Cell]:
-    placement = [f"{_short(name)} {share:.0%}" for name, share in (entry.get("placement") or {}).items()]
+    placement = [f"{provider_name(name)} {share:.0%}" for name, share in (entry.get("placement") or {}).items()]
     return [
         Cell(entry["graph"]),
-        Cell(_short(entry["provider"]), f"batch {entry['batch']}, threads {entry['threads']}"),
+        Cell(provider_name(entry["provider"]), f"batch {entry['batch']}, threads {entry['threads']}"),
         table.cell(entry, "n", count),
         *(table.cell(entry, key, milliseconds) for key in ("p50_ms", "p90_ms", "p99_ms")),
         table.cell(entry, "speedup", times, _between(entry.get("speedup_low"), entry.get("speedup_high"))),
@@ -151,7 +164,3 @@ def _share(value: float | None, whole: float | None) -> str:
 
 def _between(low: float | None, high: float | None) -> str:
     return f"{low:.2f}–{high:.2f}" if low and high else ""
-
-
-def _short(provider: str) -> str:
-    return provider.removesuffix("ExecutionProvider")

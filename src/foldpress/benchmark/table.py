@@ -74,6 +74,13 @@ def metric_of(report: Mapping[str, Any]) -> str:
     return str(block(report, "accuracy").get("metric") or "score")
 
 
+def class_name(value: Any, classes: object) -> str:
+    """A class's own name, where the classes have names; else its index, as predictions have it."""
+    if isinstance(classes, list) and isinstance(value, int) and 0 <= value < len(classes):
+        return str(classes[value])
+    return str(value)
+
+
 def count(value: float | None) -> str:
     """A whole number, with thousands set apart: 272,474."""
     return DASH if _absent(value) else f"{value:,.0f}"
@@ -158,6 +165,11 @@ def _timed(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def setting(entry: Mapping[str, Any]) -> tuple[str, int, int]:
     """What a latency was taken under: provider, batch size, threads."""
     return entry["provider"], entry["batch"], entry["threads"]
+
+
+def provider_name(provider: str) -> str:
+    """A provider without the words that all of them share: CPU."""
+    return provider.removesuffix("ExecutionProvider")
 
 
 def _absent(value: float | None) -> bool:
