@@ -150,6 +150,15 @@ def test_flipped_samples_without_pictures_are_listed_too(report: Report, evidenc
     assert page.text.count("sample ") >= 4
 
 
+def test_no_more_flips_than_there_is_room_for(report: Report, evidence: Evidence) -> None:
+    """Catches a page with ten thousand pictures, and one that hides how many there are."""
+    assert evidence.test is not None
+    changed = replace(evidence.test, artifact=(evidence.test.baseline + 1) % 10)
+    page = Page(render_html(report, replace(evidence, test=changed)))
+    assert page.text.count("target ") == 24
+    assert re.search(r"\d+ lost, .*; the first 24 are shown", page.text)
+
+
 def test_reasons_stand_on_top(report: Report, evidence: Evidence) -> None:
     """Catches a verdict whose reason has to be looked for."""
     report["checks"][1] |= {"verdict": "FAIL", "why": "too many changed"}

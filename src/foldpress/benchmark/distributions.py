@@ -13,7 +13,8 @@ from foldpress.benchmark.table import milliseconds, percent, provider_name, sett
 
 _TITLE = "Latency"
 _BINS = 90
-_ROOM = 1.3  # times the slowest p90: a few outliers would squeeze everything else into a line
+_ROOM = 1.3  # times the slowest p90, and
+_MOST = 3  # times the slowest p50 are shown: outliers would squeeze everything else into a line
 _HEIGHT = 0.72  # of a row, for the tallest bin
 
 
@@ -43,7 +44,8 @@ def _draw_setting(report: Mapping[str, Any], latency: list[LatencySamples], name
     timed = [_timed(report, one) for one in latency if one.samples_ms]
     first, threads = latency[0], latency[0].threads
     where = f"{provider_name(first.provider)}, batch {first.batch}, {threads} thread{'s' if threads > 1 else ''}"
-    right = _ROOM * max(one.p90 if one.p90 is not None else float(one.runs.max()) for one in timed)
+    slow = max(one.p90 if one.p90 is not None else float(one.runs.max()) for one in timed)
+    right = min(_ROOM * slow, _MOST * max(one.p50 for one in timed))
     beyond = max(float((one.runs > right).mean()) for one in timed)
     caption = (
         "Further left is faster, narrower is steadier. The line marks p50, the dots p90; each peak has one height."

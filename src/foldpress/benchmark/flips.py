@@ -39,7 +39,7 @@ def flipped(test: Paired) -> Indices:
     return changed[np.argsort(np.where(lost, 0, np.where(mended, 1, 2)), kind="stable")]
 
 
-def shown_flips(test: Paired) -> list[Flip]:
-    """The flips that a report shows, as many as it has room for."""
+def flips(test: Paired) -> list[Flip]:
+    """Every flip, in that order."""
     columns = (test.sample, test.target, test.baseline, test.artifact)
-    return [Flip(*(int(column[row]) for column in columns)) for row in flipped(test)[:SHOWN_AT_MOST]]
+    return [Flip(*(int(column[row]) for column in columns)) for row in flipped(test)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foldpress.benchmark.evidence import Evidence, Paired
-from foldpress.benchmark.flips import Flip, flipped, shown_flips
+from foldpress.benchmark.flips import SHOWN_AT_MOST, Flip, flips
 from foldpress.benchmark.pictures import data_uri
 from foldpress.benchmark.table import class_name, count
 
@@ -31,19 +31,16 @@ def gallery(evidence: Evidence) -> list[Card]:
         return []
     pictures = evidence.pictures
     pixels = {} if pictures is None else dict(zip(pictures.sample.tolist(), pictures.pixels, strict=True))
-    return [_card(flip, pixels.get(flip.sample), evidence.facts.get("classes")) for flip in shown_flips(evidence.test)]
+    shown = flips(evidence.test)[:SHOWN_AT_MOST]
+    return [_card(flip, pixels.get(flip.sample), evidence.facts.get("classes")) for flip in shown]
 
 
-def told_flips(test: Paired | None, cards: list[Card]) -> str:
-    """How many samples flipped, to what end, and how many of them are shown."""
-    if test is None or not cards:
-        return "No flipped sample to show."
-    total = len(flipped(test))
-    ends = Counter(card.meaning for card in cards)
-    shown = (
-        f"{count(len(cards))} of {count(total)} flipped samples" if total > len(cards) else f"{count(total)} flipped"
-    )
-    return f"{shown}: {', '.join(f'{number} {meaning}' for meaning, number in ends.items())}."
+def told_flips(test: Paired | None) -> str:
+    """How many samples flipped and to what end, and whether all of them are shown."""
+    found = [] if test is None else flips(test)
+    ends = Counter(flip.meaning for flip in found)
+    told = ", ".join(f"{count(number)} {meaning}" for meaning, number in ends.items())
+    return f"{told}; the first {SHOWN_AT_MOST} are shown." if len(found) > SHOWN_AT_MOST else f"{told}."
 
 
 def _card(flip: Flip, pixels: Any, classes: object) -> Card:

@@ -52,7 +52,6 @@ def render_html(report: Mapping[str, Any], evidence: Evidence) -> str:
 def _view(report: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     """All that the template needs, by name."""
     verdict = str(report.get("verdict") or "NO VERDICT")
-    cards = gallery(evidence)
     return {
         "verdict": verdict,
         "meaning": _MEANINGS.get(verdict, "nothing was judged"),
@@ -66,8 +65,8 @@ def _view(report: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "graphs": graph_table(report),
         "accuracy": accuracy_table(report, fold_drops(report, evidence.folds)),
         "classes": class_table(report, evidence.facts.get("classes")),
-        "cards": cards,
-        "told_flips": told_flips(evidence.test, cards),
+        "cards": gallery(evidence),
+        "told_flips": told_flips(evidence.test),
         "latency": latency_table(report),
         "latency_why": report.get("latency_why") or "no latency was measured",
         "layers": layer_table(report, evidence),
@@ -87,6 +86,7 @@ def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     baseline = rows[0] if rows else None
     artifact = next((row for row in rows if row.name == report.get("artifact")), None)
     test = block(report, "accuracy", "test")
+    flips = test.get("flips_why") or f"at most {percent(test.get('flips_upper'))}"
     interval = times_between(artifact.speedup, artifact.speedup_low, artifact.speedup_high) if artifact else DASH
     return [
         ("size", kilobytes(getattr(artifact, "bytes", None)), f"from {kilobytes(getattr(baseline, 'bytes', None))}"),
@@ -96,7 +96,7 @@ def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             score(test.get("drop_upper"), metric),
             f"measured {score(test.get('drop'), metric)}",
         ),
-        ("changed predictions", percent(test.get("flips")), f"at most {percent(test.get('flips_upper'))}"),
+        ("changed predictions", percent(test.get("flips")), flips),
     ]
 
 
