@@ -14,6 +14,7 @@ from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.gallery import gallery, told_flips
 from foldpress.benchmark.html_tables import accuracy_table, class_table, graph_table, latency_table
 from foldpress.benchmark.layer_table import layer_table
+from foldpress.benchmark.more_tables import more_tables
 from foldpress.benchmark.plots import draw_figures
 from foldpress.benchmark.rerun import command, made_from, recipe_toml, versions
 from foldpress.benchmark.table import (
@@ -70,6 +71,7 @@ def _view(report: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "latency": latency_table(report),
         "latency_why": report.get("latency_why") or "no latency was measured",
         "layers": layer_table(report, evidence),
+        "more": more_tables(report),
         "passes": _passes(evidence.facts.get("log") or []),
         "environment": _flat(report.get("environment") or {}),
         "timing": [(key.removesuffix("_s"), f"{value:,.1f} s") for key, value in _numbers(report.get("timing"))],

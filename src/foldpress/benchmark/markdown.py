@@ -7,6 +7,7 @@ from typing import Any
 from foldpress.benchmark.by_class import worst_first
 from foldpress.benchmark.table import (
     DASH,
+    accuracy_blocks,
     block,
     check_figure,
     count,
@@ -79,7 +80,7 @@ def _graphs(report: Mapping[str, Any]) -> str:
 def _accuracy(report: Mapping[str, Any]) -> str:
     metric, accuracy = metric_of(report), block(report, "accuracy")
     rows, notes = [], []
-    for key, label in (("test", "test split"), ("folds", "all folds")):
+    for key, label in accuracy_blocks(report):
         if not accuracy.get(key):
             notes.append(f"{label}: not measured: {accuracy.get(f'{key}_why') or _never_scored(report)}")
             continue

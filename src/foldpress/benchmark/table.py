@@ -69,6 +69,14 @@ def block(report: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return dict(found or {})
 
 
+def accuracy_blocks(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Key and name of every comparison under `accuracy`: the test split and the folds always, others where there are any."""
+    names = {"test": "test split", "folds": "all folds", "refit": "trained anew"}
+    found = block(report, "accuracy")
+    others = [key for key, part in found.items() if isinstance(part, Mapping) and "drop" in part]
+    return [(key, names.get(key, key)) for key in dict.fromkeys(["test", "folds", *others])]
+
+
 def metric_of(report: Mapping[str, Any]) -> str:
     """The metric's name."""
     return str(block(report, "accuracy").get("metric") or "score")
