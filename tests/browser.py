@@ -24,9 +24,11 @@ _FLAGS = ("--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disabl
 
 
 def find_chromium() -> str | None:
-    """The browser's path, or None."""
-    names = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    """The browser's path, or None. What CHROMIUM names must be there."""
+    if asked := os.environ.get("CHROMIUM"):
+        assert shutil.which(asked), f"CHROMIUM = {asked!r} is no program"
+        return shutil.which(asked)
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Browser:

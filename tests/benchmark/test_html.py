@@ -147,7 +147,7 @@ def test_flipped_samples_without_pictures_are_listed_too(report: Report, evidenc
     """Catches a gallery that needs images: tables of numbers flip as well."""
     page = Page(render_html(report, replace(evidence, pictures=None)))
     assert "img" not in [tag for tag, _ in page.tags]
-    assert page.text.count("sample ") >= 4
+    assert len(re.findall(r"row \d+", page.text)) == 4
 
 
 def test_no_more_flips_than_there_is_room_for(report: Report, evidence: Evidence) -> None:

@@ -60,6 +60,7 @@ def browser() -> Iterator[Browser]:
 def page(report: Report, evidence: Evidence, tmp_path: Path) -> Path:
     """The fixture's report, failing, with what makes pages wide: long names, long reasons, many kernels."""
     report["checks"][1] |= {"verdict": "FAIL", "why": "x" * 300}
+    report["checks"][2] |= {"verdict": "INCONCLUSIVE"}
     kernels = {"integer": {f"QLinear{name}": 9 for name in ("Conv", "Add", "MatMul", "Concat")}, "conversions": 3,
                "integer_layers": {}, "float_layers": {}}  # fmt: skip
     report["graphs"]["quantized.onnx"]["kernels"] = kernels
@@ -88,6 +89,20 @@ def test_a_page_that_can_be_read(browser: Browser, page: Path, width: int, dark:
     assert browser.complaints() == []
     assert {address.split(":")[0] for address in browser.requests()} <= {"file", "data"}
     assert [address for address in browser.requests() if address.startswith("file")] == [page.resolve().as_uri()]
+
+
+def test_a_regression_can_be_read_on_a_phone(
+    browser: Browser, regression: tuple[Report, Evidence], tmp_path: Path
+) -> None:
+    """Catches figures that are only whole for classes, and an undecided verdict that is too pale."""
+    document, evidence = regression
+    path = tmp_path / "report.html"
+    path.write_text(render_html({**document, "verdict": "INCONCLUSIVE"}, evidence), encoding="utf-8")
+    browser.show(path, width=PHONE)
+    assert browser.evaluate("document.querySelectorAll('figure svg').length") == 6
+    assert browser.evaluate(MISSING) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= PHONE
+    assert browser.evaluate(PALE) == []
 
 
 def test_paper_shows_what_the_screen_folds_away(browser: Browser, page: Path) -> None:
