@@ -12,11 +12,11 @@ import onnx_ir as ir
 from foldpress.benchmark.accuracy import pair
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
-from foldpress.benchmark.report import build_report, describe_graph
+from foldpress.benchmark.report import build_report, describe_cost, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
 from foldpress.calibration import Drawn, draw
 from foldpress.choice import choose
-from foldpress.cost import graph_cost
+from foldpress.cost import graph_cost, layer_entries
 from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
@@ -242,8 +242,8 @@ def inspect(graph: Path | str) -> dict[str, Any]:
     """
     path = Path(graph)
     cost = graph_cost(load_graph(path))
-    layers = [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
-    return describe_graph(path) | {"operators": cost.operators, "layers": layers} | kernels_entry(path)
+    found = describe_cost(path, cost) | {"operators": cost.operators, "layers": layer_entries(cost)}
+    return found | kernels_entry(path)
 
 
 def _press(
