@@ -1,6 +1,6 @@
 """Compression as a recipe asks for it: statistics, the choice of a precision, the graph that ships, one for each fold."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from foldpress.choice import choose
 from foldpress.folds import Folds
 from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Pressed
