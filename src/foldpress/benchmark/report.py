@@ -77,8 +77,9 @@ def _blocks(evidence: Evidence, has_labels: bool, confidence: float) -> dict[str
 
 def _absence(name: str, facts: dict[str, Any]) -> str:
     """Why a block of `accuracy` is null."""
-    asked = name in facts.get("judged", ())
-    return "not measured" if asked or name != "refit" else "not asked for: [folds] refit trains anew in each fold"
+    if name in facts.get("judged", (name,)):
+        return "not measured"
+    return "[folds] refit was not asked for" if name == "refit" else "not asked for: there are no folds"
 
 
 def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:
