@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldpress.benchmark.clusters import grouped_drop_upper, grouped_share_upper
+from foldpress.benchmark.divergence import differences, divergences, warning
 from foldpress.benchmark.evidence import Paired
 from foldpress.benchmark.intervals import clopper_pearson_upper, corrected_mean_upper, mean_upper, tango_upper
 from foldpress.benchmark.scoring import Task
@@ -54,6 +55,8 @@ def pair(
         artifact_score=task.score(targets, artifact),
         group=identity.group,
         trained_on=np.full(len(dataset), trained_on),
+        kl=divergences(baseline, artifact),
+        difference=differences(baseline, artifact),
     )
 
 
@@ -170,7 +173,7 @@ def _means(table: Paired, has_labels: bool) -> dict[str, Any]:
     block["flips"] = float(_flipped(table).mean()) if has_labels else None
     if not has_labels:
         block["flips_why"] = "predictions are not classes"
-    return block
+    return block | {"divergence": warning(table.kl, table.difference)}
 
 
 def _flipped(table: Paired) -> NDArray[np.bool_]:

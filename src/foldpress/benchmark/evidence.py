@@ -36,7 +36,8 @@ class Paired:
 
     Scores are the per-sample terms whose mean is the metric (for accuracy: 1 right, 0 wrong); larger is better. Samples of
     one `group` may err together; unless told, each is a group of its own. `trained_on` is how many samples the scored
-    networks were trained on, where that is known, else 0.
+    networks were trained on, where that is known, else 0. `kl` and `difference` are how far the outputs are apart (see
+    `divergence.py`), NaN where that was not measured.
     """
 
     sample: NDArray[Any]
@@ -49,12 +50,17 @@ class Paired:
     artifact_score: NDArray[Any]
     group: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
     trained_on: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
+    kl: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
+    difference: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
 
     def __post_init__(self) -> None:
         if self.group is _UNTOLD:
             object.__setattr__(self, "group", self.sample)
         if self.trained_on is _UNTOLD:
             object.__setattr__(self, "trained_on", np.zeros(len(self.sample), np.int64))
+        for name in ("kl", "difference"):
+            if getattr(self, name) is _UNTOLD:
+                object.__setattr__(self, name, np.full(len(self.sample), np.nan))
 
     def __len__(self) -> int:
         return len(self.sample)

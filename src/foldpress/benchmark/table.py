@@ -77,6 +77,22 @@ def accuracy_blocks(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, names.get(key, key)) for key in dict.fromkeys(["test", "folds", *others])]
 
 
+def told_divergence(measured: Mapping[str, Any]) -> str | None:
+    """How far the outputs of a block are apart, in one line; None where that was not measured."""
+    found = measured.get("divergence") or {}
+    kl = (
+        None
+        if _absent(found.get("kl_mean"))
+        else f"KL {found['kl_mean']:.3g} nats on average, {found['kl_max']:.3g} at most"
+    )
+    far = (
+        None
+        if _absent(found.get("largest_difference_max"))
+        else f"outputs differ by at most {found['largest_difference_max']:.3g}"
+    )
+    return "; ".join(filter(None, (kl, far))) or None
+
+
 def metric_of(report: Mapping[str, Any]) -> str:
     """The metric's name."""
     return str(block(report, "accuracy").get("metric") or "score")
