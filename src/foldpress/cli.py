@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import foldpress
+from foldpress.benchmark.plan import read_provider_options
 from foldpress.console import checks_table, command, verdict_line
 from foldpress.render import show_graph, show_latency, show_machine, show_run, show_stage, show_validation
 
@@ -166,17 +167,22 @@ def bench(
     data: Annotated[str | None, typer.Option("--data", "-d", help="Real samples; made up by shape without.")] = None,
     provider: Annotated[list[str], typer.Option("--provider", "-p")] = ["CPUExecutionProvider"],  # noqa: B006
     batch: Annotated[list[int], typer.Option("--batch", "-b", min=1)] = [1],  # noqa: B006
-    threads: Annotated[int, typer.Option(min=1)] = 1,
-    processes: Annotated[int, typer.Option(min=1, help="Fresh processes to repeat in.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Time to spend on each provider and batch.")] = 10.0,
+    threads: Annotated[list[int], typer.Option(min=1, help="Within an operator; may be repeated.")] = [1],  # noqa: B006
+    processes: Annotated[int, typer.Option(min=1, help="Fresh processes to repeat in.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Time for each provider, batch and threads.")] = 10.0,
+    half_width: Annotated[float | None, typer.Option(min=0.0001, max=1, help="Add processes until every ratio's interval "
+                                                     "is within this share, or the time is up.")] = None,
+    provider_option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, or PROVIDER:KEY=VALUE.")] = None,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Interleaved latency, with ratios and their intervals."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
+        options = read_provider_options(provider_option or (), provider)
         rows = foldpress.bench(
-            graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds
-        )
-        out.show(rows, show_latency(rows))
+            graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds,
+            half_width=half_width, provider_options=options,
+        )  # fmt: skip
+        out.show(rows, *show_latency(rows))
 
 
 @app.command()

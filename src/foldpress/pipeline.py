@@ -13,7 +13,7 @@ import onnx_ir as ir
 from foldpress.benchmark.accuracy import concatenate, pair
 from foldpress.benchmark.evidence import load_evidence, save_facts, save_latency, save_table
 from foldpress.benchmark.gate import EXIT_CODES
-from foldpress.benchmark.latency import LatencyPlan, measure
+from foldpress.benchmark.latency import measure
 from foldpress.benchmark.report import build_report, describe_graph
 from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task
 from foldpress.benchmark.write import write_reports
@@ -27,9 +27,10 @@ from foldpress.origin import open_origin, parity_log
 from foldpress.pressing import PRUNED, QUANTIZED, Pressing
 from foldpress.progress import track
 from foldpress.provenance import digests, manifest_facts, stage_key
+from foldpress.providers import check_provider
 from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
-from foldpress.runtime import check_provider, open_session, predict
+from foldpress.runtime import open_session, predict
 from foldpress.sources import read_data
 
 EXPORTED, STATISTICS = "exported.onnx", "statistics.npz"
@@ -66,8 +67,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         FoldpressError: a stage broke (exit code 4).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(Path(recipe))
-    for provider in recipe.benchmark.providers:
-        check_provider(provider)
+    for plan in recipe.benchmark.plans(recipe.folds.seed):
+        check_provider(plan.provider, plan.provider_options)
     dataset = read_data(recipe.data.source, recipe.folder)
     train = read_data(recipe.data.train, recipe.folder) if recipe.data.train else None
     task = make_task(recipe.data.task, recipe.folder, dataset.y)
@@ -145,20 +146,15 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
 
 
 def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
-    table = recipe.benchmark
     graphs = {name: here / name for name in _graphs(here)}
-    measured = []
-    for provider in table.providers:
-        for batch in table.batches:
-            plan = LatencyPlan(provider, batch, table.threads, table.processes, table.seconds, recipe.folds.seed)
-            measured += measure(graphs, samples, plan)
+    measured = [one for plan in recipe.benchmark.plans(recipe.folds.seed) for one in measure(graphs, samples, plan)]
     save_latency(measured, here / "evidence")
     return {}
 
 
 def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe) -> list[Array]:
     """A graph's outputs on the first provider that the recipe names: what ships there is judged there."""
-    session = open_session(graph, provider=recipe.benchmark.providers[0])
+    session = open_session(graph, **recipe.benchmark.first_provider())
     return predict(session, dataset, batch_size(graph), label)
 
 
@@ -172,7 +168,7 @@ def _artifact(here: RunDir) -> str:
 
 
 def _describe(graph: Path, recipe: Recipe) -> dict[str, Any]:
-    return describe_graph(graph) | kernels_entry(graph, recipe.benchmark.providers[0])
+    return describe_graph(graph) | kernels_entry(graph, **recipe.benchmark.first_provider())
 
 
 def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], found: dict[str, str]) -> dict[str, Any]:

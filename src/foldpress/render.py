@@ -3,7 +3,6 @@
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from foldpress.benchmark.table import headline, kilobytes, millions, milliseconds, score, summary_rows, times_between
 from foldpress.console import checks_table, plain_table, verdict_line
@@ -38,10 +37,24 @@ def show_validation(found: dict[str, Any]) -> list[Any]:
     return [verdict_line(found["verdict"], summary), checks_table(found["checks"])]
 
 
-def show_latency(rows: list[dict[str, Any]]) -> Table:
-    """Quantiles and speedups, one row a graph and setting."""
-    header = ["graph", "provider", "batch", "p50", "p90", "p99", "speedup", "load", "peak MB", "runs"]
-    return plain_table(header, [_latency_row(row) for row in rows])
+def show_latency(rows: list[dict[str, Any]]) -> list[Any]:
+    """Quantiles and speedups, one row a graph and setting; and the reference against itself, one line a setting."""
+    header = ["graph", "provider", "batch", "threads", "p50", "p90", "p99", "speedup", "load", "peak MB", "runs"]
+    table = plain_table(header, [_latency_row(row) for row in rows])
+    return [table, *dict.fromkeys(escape(_against_itself(row)) for row in rows)]
+
+
+def _against_itself(row: dict[str, Any]) -> str:
+    """The A/A test of a setting, in words."""
+    setting = f"A/A on {row['provider']}, batch {row['batch']}, threads {row['threads']}"
+    if row["aa_low"] is None:
+        return f"{setting}: no interval ({row['aa_low_why']})"
+    verdict = "as it should" if row["aa_low"] <= 1 <= row["aa_high"] else "so no ratio here can be trusted"
+    holds = "holds 1" if row["aa_low"] <= 1 <= row["aa_high"] else "does not hold 1"
+    return (
+        f"{setting}: the reference against itself {row['aa_ratio']:.3f} ({row['aa_low']:.3f}–{row['aa_high']:.3f}), "
+        f"which {holds}, {verdict}"
+    )
 
 
 def _latency_row(row: dict[str, Any]) -> list[str]:
@@ -49,6 +62,7 @@ def _latency_row(row: dict[str, Any]) -> list[str]:
         row["graph"],
         row["provider"],
         str(row["batch"]),
+        str(row["threads"]),
         *(milliseconds(row[key]) for key in ("p50_ms", "p90_ms", "p99_ms")),
         times_between(row["speedup"], row["speedup_low"], row["speedup_high"]),
         milliseconds(row["load_ms"]),

@@ -12,7 +12,9 @@ import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import pair
 from foldpress.benchmark.evidence import Evidence
-from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
+from foldpress.benchmark.latency import measure, synthetic_feed
+from foldpress.benchmark.latency_rows import latency_rows
+from foldpress.benchmark.plan import LatencyPlan, latency_plans
 from foldpress.benchmark.report import build_report, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
 from foldpress.choice import choose
@@ -34,7 +36,8 @@ from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
-from foldpress.runtime import CPU, open_session, predict
+from foldpress.providers import CPU
+from foldpress.runtime import open_session, predict
 from foldpress.sources import read_data
 from foldpress.weight_passes import choose_weights
 
@@ -201,12 +204,26 @@ def bench(
     data: str | None = None,
     providers: Sequence[str] = (CPU,),
     batches: Sequence[int] = (1,),
-    threads: int = 1,
-    processes: int = 5,
+    threads: int | Sequence[int] = 1,
+    processes: int = 8,
     seconds: float = 10.0,
+    half_width: float | None = None,
+    provider_options: Mapping[str, Mapping[str, str]] | None = None,
     confidence: float = 0.95,
 ) -> list[dict[str, Any]]:
     """Interleaved latency of several graphs, the first being the reference: the `latency` list of report.json.
+
+    Args:
+        graphs: .onnx files with the same inputs.
+        data: real samples; made up by shape without.
+        providers: onnxruntime's execution providers.
+        batches: batch sizes.
+        threads: threads within an operator.
+        processes: fresh processes to repeat in.
+        seconds: to spend on each cell of the grid of providers, batches and threads.
+        half_width: add processes until every ratio's interval is as narrow, or the seconds are up; a share of the ratio.
+        provider_options: by provider.
+        confidence: of the intervals.
 
     Raises:
         RequestError: a graph, the data or a provider are wrong.
@@ -218,10 +235,10 @@ def bench(
     if any([str(spec) for spec in one] != [str(spec) for spec in specs[0]] for one in specs):
         raise RequestError("the graphs differ in their inputs", available="; ".join(map(str, specs[0])))
     dataset = fit_inputs(read_data(data, Path()), specs[0]) if data else synthetic_feed(specs[0], max(batches))
-    measured = []
-    for provider in providers:
-        for batch in batches:
-            measured += measure(paths, dataset, LatencyPlan(provider, batch, threads, processes, seconds))
+    counts = (threads,) if isinstance(threads, int) else threads
+    plans = latency_plans(providers, batches, counts, provider_options or {}, processes=processes, seconds=seconds,
+                          half_width=half_width)  # fmt: skip
+    measured = [one for plan in plans for one in measure(paths, dataset, plan)]
     return latency_rows(measured, next(iter(paths)), confidence)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
+from foldpress.benchmark.ratios import doubt
 from foldpress.errors import RequestError
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -136,6 +137,11 @@ def _speedup(limit: float, row: dict[str, Any]) -> Check:
         verdict, why = "FAIL", f"{what} is {value:.3g}, below the limit {limit:g}"
     elif low < limit:
         verdict, why = "INCONCLUSIVE", f"{what} is {value:.3g}, but may be as low as {low:.3g}; the limit is {limit:g}"
+    elif reason := doubt(row, limit):
+        verdict, why = (
+            "INCONCLUSIVE",
+            f"{what} is {value:.3g}, at least {low:.3g}, but {reason}; the limit is {limit:g}",
+        )
     else:
         verdict, why = "PASS", f"{what} is {value:.3g}, at least {low:.3g}; the limit is {limit:g}"
     return Check("min_speedup", verdict, value, low, limit, row["n"], why)

@@ -9,7 +9,7 @@ from typing import Any
 from foldpress.benchmark.accuracy import class_drops, folds_block, test_block
 from foldpress.benchmark.evidence import SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
-from foldpress.benchmark.latency import latency_rows
+from foldpress.benchmark.latency_rows import latency_rows
 from foldpress.cost import graph_cost
 from foldpress.errors import RequestError
 from foldpress.files import sha256
