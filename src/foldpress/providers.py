@@ -91,10 +91,17 @@ def add_provider(session_options: Any, provider: str, options: Mapping[str, str]
     return []
 
 
-def installed_providers() -> dict[str, str]:
-    """Every provider that can be asked for here, and whether it is built in or a plugin."""
-    plugins = [name for name in _PLUGINS if _register(name)]
-    return {name: "plugin" if name in plugins else "built in" for name in ort.get_available_providers()}
+def available_providers() -> list[str]:
+    """Every provider that can be asked for here, plugins included."""
+    for plugin in _PLUGINS:
+        _register(plugin)
+    return list(ort.get_available_providers())
+
+
+def absent_providers() -> dict[str, str]:
+    """The other providers that are known, with what has to be installed for each."""
+    available = available_providers()
+    return {name: package for name, package in _PACKAGES.items() if name not in available}
 
 
 @functools.cache  # a library can be registered once

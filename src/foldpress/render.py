@@ -108,6 +108,7 @@ def show_machine(found: dict[str, Any]) -> list[str]:
         ["target", f"{found['target']['name']}: {found['target']['why']}"],
         ["product over float32", f"{speeds} (activation × weight, one thread)"],
         ["providers", ", ".join(found["providers"])],
+        *(["absent", f"{provider}: {package}"] for provider, package in found["absent_providers"].items()),
         ["versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())],
         *(["missing", f"{one['package']}, for {one['needed_for']}: {one['get_it']}"] for one in found["missing"]),
     ]

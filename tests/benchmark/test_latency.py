@@ -104,7 +104,7 @@ def test_worker_never_reports_home(graph: Path, monkeypatch: pytest.MonkeyPatch)
             "peak_rss_mb": 1.0,
             "warm_up_runs": 1,
         }
-        Path(command[-1]).write_text(json.dumps({"a": facts, "": facts}))
+        Path(command[-1]).write_text(json.dumps({"answer": {"a": facts, "": facts}}))
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY")

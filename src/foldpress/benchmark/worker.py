@@ -3,15 +3,14 @@
 Usage: python -m foldpress.benchmark.worker REQUEST.json ANSWER.json
 """
 
-import json
 import random
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from foldpress.benchmark.processes import serve
 from foldpress.sessions import make_options, placement, start_session
 
 _BLOCK = 10  # consecutive runs of one graph before another takes its turn
@@ -20,9 +19,8 @@ _WARM_UP_RUNS, _WARM_UP_SECONDS = 3, 0.1
 _SETTLED = 1.05  # times the typical run: what varies less is the machine's own unrest
 
 
-def main(spec_path: str, result_path: str) -> None:
-    """Carry out one specification and write the result."""
-    spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+def carry_out(spec: dict[str, Any]) -> dict[str, Any]:
+    """For each graph: load and first time, placement, peak memory; and, where `seconds` are given, timed runs."""
     with np.load(spec["feeds"], allow_pickle=False) as archive:
         feeds = _batches({name: archive[name] for name in archive.files}, spec["batch"])
     # Which graph is loaded first decides where it lies in memory: that must not favor one of them in every process.
@@ -36,7 +34,7 @@ def main(spec_path: str, result_path: str) -> None:
     peak = _peak_rss_mb()
     for facts in result.values():
         facts["peak_rss_mb"] = peak
-    Path(result_path).write_text(json.dumps(result), encoding="utf-8")
+    return result
 
 
 def _batches(arrays: dict[str, Any], size: int) -> list[dict[str, Any]]:
@@ -111,4 +109,4 @@ def _peak_rss_mb() -> float | None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(carry_out)
