@@ -8,7 +8,8 @@ import typer
 import foldpress
 from foldpress.benchmark.plan import read_provider_options
 from foldpress.console import checks_table, command, verdict_line
-from foldpress.render import show_graph, show_latency, show_machine, show_run, show_stage, show_validation
+from foldpress.render import show_graph, show_machine, show_run, show_stage, show_validation
+from foldpress.render_latency import show_explanation, show_latency
 
 app = typer.Typer(
     help=foldpress.__doc__,
@@ -173,6 +174,7 @@ def bench(
     half_width: Annotated[float | None, typer.Option(min=0.0001, max=1, help="Add processes until every ratio's interval "
                                                      "is within this share, or the time is up.")] = None,
     provider_option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, or PROVIDER:KEY=VALUE.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Then, node by node, where the time goes.")] = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Interleaved latency, with ratios and their intervals."""
@@ -182,7 +184,13 @@ def bench(
             graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds,
             half_width=half_width, provider_options=options,
         )  # fmt: skip
-        out.show(rows, *show_latency(rows))
+        if not explain:
+            out.show(rows, *show_latency(rows))
+            return
+        found = foldpress.explain(
+            graphs, data=data, providers=provider, batches=batch, threads=threads, provider_options=options
+        )
+        out.show({"latency": rows, "explain": found}, *show_latency(rows), *show_explanation(found))
 
 
 @app.command()

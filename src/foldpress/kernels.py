@@ -19,7 +19,7 @@ from foldpress.runtime import open_session
 
 _INTEGER = {"QGemm", "MatMulInteger", "ConvInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention",
             "DynamicQuantizeLSTM", "MatMulNBits", "GatherBlockQuantized", "NhwcMaxPool"}  # fmt: skip
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 _FUSED = ("Fused", "Nhwc")  # what onnxruntime puts before an operator's name where it took in a neighbor
 
 
@@ -59,7 +59,7 @@ def running_kernels(graph: Path, provider: str = CPU, provider_options: Mapping[
     return Kernels(
         integer,
         {name: operator for name, operator in layers.items() if operator not in integer},
-        sum(counts[name] for name in _CONVERSIONS),
+        sum(counts[name] for name in CONVERSIONS),
     )
 
 

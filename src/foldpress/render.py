@@ -37,40 +37,6 @@ def show_validation(found: dict[str, Any]) -> list[Any]:
     return [verdict_line(found["verdict"], summary), checks_table(found["checks"])]
 
 
-def show_latency(rows: list[dict[str, Any]]) -> list[Any]:
-    """Quantiles and speedups, one row a graph and setting; and the reference against itself, one line a setting."""
-    header = ["graph", "provider", "batch", "threads", "p50", "p90", "p99", "speedup", "load", "peak MB", "runs"]
-    table = plain_table(header, [_latency_row(row) for row in rows])
-    return [table, *dict.fromkeys(escape(_against_itself(row)) for row in rows)]
-
-
-def _against_itself(row: dict[str, Any]) -> str:
-    """The A/A test of a setting, in words."""
-    setting = f"A/A on {row['provider']}, batch {row['batch']}, threads {row['threads']}"
-    if row["aa_low"] is None:
-        return f"{setting}: no interval ({row['aa_low_why']})"
-    verdict = "as it should" if row["aa_low"] <= 1 <= row["aa_high"] else "so no ratio here can be trusted"
-    holds = "holds 1" if row["aa_low"] <= 1 <= row["aa_high"] else "does not hold 1"
-    return (
-        f"{setting}: the reference against itself {row['aa_ratio']:.3f} ({row['aa_low']:.3f}–{row['aa_high']:.3f}), "
-        f"which {holds}, {verdict}"
-    )
-
-
-def _latency_row(row: dict[str, Any]) -> list[str]:
-    return [
-        row["graph"],
-        row["provider"],
-        str(row["batch"]),
-        str(row["threads"]),
-        *(milliseconds(row[key]) for key in ("p50_ms", "p90_ms", "p99_ms")),
-        times_between(row["speedup"], row["speedup_low"], row["speedup_high"]),
-        milliseconds(row["load_ms"]),
-        f"{row['peak_rss_mb']:.0f}" if row["peak_rss_mb"] is not None else "–",
-        str(row["n"]),
-    ]
-
-
 def show_graph(found: dict[str, Any]) -> list[Any]:
     """The layers of a graph, and what it costs in all."""
     header = ["layer", "operator", "weight", "parameters", "MACs", "bytes", "zeros", "precision"]

@@ -55,9 +55,14 @@ def make_options(
 
 
 def start_session(
-    graph: bytes | Path, options: Any, provider: str = CPU, provider_options: Mapping[str, str] | None = None
+    graph: bytes | Path,
+    options: Any,
+    provider: str = CPU,
+    provider_options: Mapping[str, str] | None = None,
+    *,
+    fallback: bool = False,
 ) -> Any:
-    """A session of a serialized graph, or of a file, on exactly this provider; nothing falls back in silence.
+    """A session of a serialized graph, or of a file, on exactly this provider, unless single nodes may fall to the CPU.
 
     Raises:
         ProviderError: the provider is absent, refuses its options, or is not the one that would run.
@@ -65,7 +70,7 @@ def start_session(
     """
     given = dict(provider_options or {})
     check_provider(provider, given)
-    if provider != CPU:
+    if provider != CPU and not fallback:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     providers = add_provider(options, provider, given, options.intra_op_num_threads)
     try:

@@ -22,7 +22,7 @@ _SETTLED = 1.05  # times the typical run: what varies less is the machine's own 
 def carry_out(spec: dict[str, Any]) -> dict[str, Any]:
     """For each graph: load and first time, placement, peak memory; and, where `seconds` are given, timed runs."""
     with np.load(spec["feeds"], allow_pickle=False) as archive:
-        feeds = _batches({name: archive[name] for name in archive.files}, spec["batch"])
+        feeds = batches({name: archive[name] for name in archive.files}, spec["batch"])
     # Which graph is loaded first decides where it lies in memory: that must not favor one of them in every process.
     names = random.Random(spec["seed"]).sample(sorted(spec["graphs"]), len(spec["graphs"]))  # noqa: S311  # no secret
     loaded = {name: _load(spec["graphs"][name], spec, feeds[0]) for name in names}
@@ -37,7 +37,8 @@ def carry_out(spec: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _batches(arrays: dict[str, Any], size: int) -> list[dict[str, Any]]:
+def batches(arrays: dict[str, Any], size: int) -> list[dict[str, Any]]:
+    """Samples as feeds of one batch each."""
     count = len(next(iter(arrays.values()))) // size
     return [{name: array[i * size : (i + 1) * size] for name, array in arrays.items()} for i in range(count)]
 
