@@ -84,9 +84,9 @@ class Plugin:
         self.added: list[Any] = []
         found = [SimpleNamespace(ep_name="QNNExecutionProvider", device=SimpleNamespace(type=SimpleNamespace(name=name)))
                  for name in devices]  # fmt: skip
-        monkeypatch.setattr(providers.importlib.util, "find_spec", lambda name: name == "onnxruntime_qnn" or None)
         module = SimpleNamespace(get_library_path=lambda: "/lib/qnn.so")
-        monkeypatch.setattr(providers.importlib, "import_module", lambda name: module)
+        util = SimpleNamespace(find_spec=lambda name: name == "onnxruntime_qnn" or None)
+        monkeypatch.setattr(providers, "importlib", SimpleNamespace(util=util, import_module=lambda name: module))
         monkeypatch.setattr(ort, "register_execution_provider_library", lambda *a: self.registered.append(a))
         monkeypatch.setattr(ort, "get_ep_devices", lambda: found if self.registered else [])
         monkeypatch.setattr(

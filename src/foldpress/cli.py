@@ -200,13 +200,14 @@ def gate(
     min_speedup: Annotated[float | None, typer.Option(help="On the lower bound.")] = None,
     max_bytes: Annotated[float | None, typer.Option()] = None,
     max_latency_p90: Annotated[float | None, typer.Option(help="Milliseconds.")] = None,
+    max_disagreement: Annotated[float | None, typer.Option(help="Largest share that changes with how it is run.")] = None,
     confidence: Confidence = None,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Judge saved evidence again, perhaps by other limits; runs nothing."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop, min_speedup=min_speedup,
-                        max_bytes=max_bytes, max_latency_p90=max_latency_p90)  # fmt: skip
+                        max_bytes=max_bytes, max_latency_p90=max_latency_p90, max_disagreement=max_disagreement)  # fmt: skip
         found = foldpress.gate(folder, limits=limits, confidence=confidence)
         out.show(found, verdict_line(found["verdict"], str(folder)), checks_table(found["checks"]))
     raise typer.Exit(_exit_code(found["verdict"]))

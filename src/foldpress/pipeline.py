@@ -11,6 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import concatenate, pair
+from foldpress.benchmark.agreement import self_agreement
 from foldpress.benchmark.evidence import load_evidence, save_facts, save_latency, save_table
 from foldpress.benchmark.gate import EXIT_CODES
 from foldpress.benchmark.latency import measure
@@ -96,8 +97,10 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         tested = here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, recipe, folds, task))
         here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
 
+        agreed = here.stage("agreement", [], lambda: _agree(here, recipe, folds.development, task))
+
         facts = _facts(recipe, task, here, tested["scores"], found)
-        facts["parity"] = exported["parity"]
+        facts |= {"parity": exported["parity"], "agreement": agreed["agreement"]}
         facts["log"] = parity_log(exported["parity"]) + chosen["log"] + pressed["log"]
         save_facts(facts, here / "evidence")
         evidence = load_evidence(here / "evidence")  # as saved: what is judged is what can be judged again
@@ -150,6 +153,12 @@ def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
     measured = [one for plan in recipe.benchmark.plans(recipe.folds.seed) for one in measure(graphs, samples, plan)]
     save_latency(measured, here / "evidence")
     return {}
+
+
+def _agree(here: RunDir, recipe: Recipe, samples: Dataset, task: Task) -> dict[str, Any]:
+    """The artifact against itself, run in other ways."""
+    graph = here / _artifact(here)
+    return {"agreement": self_agreement(graph, samples, task, recipe.benchmark.first_provider())}
 
 
 def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe) -> list[Array]:

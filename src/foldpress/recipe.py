@@ -180,6 +180,7 @@ class GateTable(_Table):
     min_speedup: Limit | None = None
     max_bytes: Bytes | None = None
     max_latency_p90: Milliseconds | None = None
+    max_disagreement: Limit | None = None
 
     def limits(self) -> dict[str, float]:
         """The limits that are set, by name."""

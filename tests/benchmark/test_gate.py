@@ -127,7 +127,8 @@ def test_max_latency_p90_holds_in_every_setting(verdict: str, p90: float, upper:
 
 
 @pytest.mark.parametrize(
-    "name", ["max_drop", "max_flips", "max_class_drop", "min_speedup", "max_bytes", "max_latency_p90"]
+    "name",
+    ["max_drop", "max_flips", "max_class_drop", "min_speedup", "max_bytes", "max_latency_p90", "max_disagreement"],
 )
 def test_nothing_measured_is_no_pass(name: str) -> None:
     """Catches absence taken for zero: missing evidence must never let a release through."""

@@ -45,6 +45,7 @@ class Figures:
     class_drops: list[tuple[int, int, float, float]] | None = None
     artifact_bytes: int | None = None
     latency: list[dict[str, Any]] | None = None
+    agreement: dict[str, Any] | None = None
 
 
 def judge(limits: Mapping[str, float], figures: Figures) -> list[Check]:
@@ -157,6 +158,15 @@ def _max_latency_p90(limit: float, figures: Figures) -> list[Check]:
     return [_worst(checks)]
 
 
+def _max_disagreement(limit: float, figures: Figures) -> list[Check]:
+    found = figures.agreement or {}
+    what = "predictions of the artifact that change with how it is run"
+    reason = found.get("share_why")
+    return [
+        _below("max_disagreement", what, found.get("share"), found.get("share_upper"), limit, found.get("n"), reason)
+    ]
+
+
 def _worst(checks: list[Check]) -> Check:
     """Of one limit's checks in several settings, the first that no other is worse than."""
     return next(check for check in checks if check.verdict == verdict_of(checks))
@@ -218,4 +228,5 @@ _CHECKS: dict[str, Callable[[float, Figures], list[Check]]] = {
     "min_speedup": _min_speedup,
     "max_bytes": _max_bytes,
     "max_latency_p90": _max_latency_p90,
+    "max_disagreement": _max_disagreement,
 }
