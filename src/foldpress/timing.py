@@ -7,7 +7,8 @@ from typing import Any
 from foldpress.benchmark.explain import explain as explain_graphs
 from foldpress.benchmark.latency import measure, synthetic_feed
 from foldpress.benchmark.latency_rows import latency_rows
-from foldpress.benchmark.plan import latency_plans
+from foldpress.benchmark.loadgen import run_scenario
+from foldpress.benchmark.plan import Scenario, latency_plans
 from foldpress.data import Dataset, fit_inputs
 from foldpress.errors import RequestError
 from foldpress.graph import input_specs, load_graph
@@ -70,6 +71,44 @@ def explain(
     counts = (threads,) if isinstance(threads, int) else threads
     plans = latency_plans(providers, batches, counts, provider_options or {})
     return [explain_graphs(paths, dataset, plan) for plan in plans]
+
+
+def scenario(
+    name: Scenario,
+    graphs: Sequence[Path | str],
+    *,
+    data: str | None = None,
+    providers: Sequence[str] = (CPU,),
+    batches: Sequence[int] = (1,),
+    threads: int | Sequence[int] = 1,
+    seconds: float = 10.0,
+    provider_options: Mapping[str, Mapping[str, str]] | None = None,
+    target_qps: float | None = None,
+    max_latency_ms: float | None = None,
+) -> list[dict[str, Any]]:
+    """One of MLPerf's scenarios for each graph and each cell of the grid, by LoadGen (`pip install 'foldpress[mlperf]'`).
+
+    Args:
+        name: SingleStream, MultiStream, Server or Offline.
+        graphs: .onnx files with the same inputs.
+        data: as for `bench`, and so are providers, threads and provider_options.
+        providers: onnxruntime's execution providers.
+        batches: samples of a MultiStream query, or that Offline runs at once.
+        threads: threads within an operator.
+        seconds: LoadGen's least.
+        provider_options: by provider.
+        target_qps: Server alone: samples that arrive in a second.
+        max_latency_ms: Server alone: what p99 must stay within.
+
+    Raises:
+        MissingExtraError: mlcommons-loadgen is not installed.
+        RequestError: the request does not fit the scenario, or a graph, the data or a provider are wrong.
+    """
+    paths, dataset = _request(graphs, data, batches)
+    counts = (threads,) if isinstance(threads, int) else threads
+    plans = latency_plans(providers, batches, counts, provider_options or {}, seconds=seconds)
+    return [row for plan in plans for row in run_scenario(name, paths, dataset, plan, target_qps=target_qps,
+                                                          max_latency_ms=max_latency_ms)]  # fmt: skip
 
 
 def _request(graphs: Sequence[Path | str], data: str | None, batches: Sequence[int]) -> tuple[dict[str, Path], Dataset]:

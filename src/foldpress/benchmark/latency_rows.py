@@ -8,7 +8,7 @@ from foldpress.benchmark.evidence import LatencySamples
 from foldpress.benchmark.intervals import quantile_samples, quantile_upper
 from foldpress.benchmark.ratios import AA_CONFIDENCE, ratio_of
 
-_QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
+QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
 _ONE_PROCESS = "one process shows no spread between processes; time in two or more"
 
 
@@ -27,12 +27,12 @@ def _row(one: LatencySamples, reference: LatencySamples, confidence: float) -> d
     row: dict[str, Any] = {"provider": one.provider, "batch": one.batch, "threads": one.threads, "graph": one.graph,
                            "provider_options": one.provider_options, "processes": len(one.samples_ms),
                            "n": len(every)}  # fmt: skip
-    for key, quantile in _QUANTILES.items():
+    for key, quantile in QUANTILES.items():
         needed = quantile_samples(quantile) if quantile > 0.5 else 1  # a median needs no tail
         row[key] = float(np.quantile(every, quantile)) if len(every) >= needed else None
         if row[key] is None:
             row[f"{key}_why"] = f"needs {needed} runs; there are {len(every)}"
-    row["p90_upper_ms"] = quantile_upper(every, _QUANTILES["p90_ms"], confidence)
+    row["p90_upper_ms"] = quantile_upper(every, QUANTILES["p90_ms"], confidence)
     if row["p90_upper_ms"] is None:
         row["p90_upper_ms_why"] = f"{len(every)} runs are too few for a bound"
     row |= _speedup(one, reference, confidence) | _against_itself(reference)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from foldpress.errors import RequestError
 
 Options = Mapping[str, str]
+Scenario = Literal["SingleStream", "MultiStream", "Server", "Offline"]
 
 
 @dataclass(frozen=True)
