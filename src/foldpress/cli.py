@@ -126,7 +126,10 @@ def quantize(
     float_macs: Annotated[float, typer.Option(help="Share of the MACs that may stay float, where it helps most.")] = 0.0,
     weight_passes: Annotated[list[str] | None, typer.Option(help="Passes over weights before static int8: auto, none, or any "
                                                       "of equalization, smooth, gptq, bias-correction.")] = None,
-    samples: Samples = 512, seed: Seed = 0,
+    samples: Annotated[int | None, typer.Option(min=2, help="Calibration samples: 512, or those of --statistics.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draw of calibration samples: 0.")] = None,
+    statistics: Annotated[Path | None, typer.Option(help="An .npz file of what static int8 learns, from an earlier call, a run "
+                                                    "or collect_statistics; written where there is none yet.")] = None,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -135,7 +138,7 @@ def quantize(
         result = foldpress.quantize(
             graph, output, data=data, target=target, precision=precision, bits=bits, calibration=calibration,
             keep_float=keep_float or (), float_macs=float_macs, weight_passes=weight_passes or "auto", samples=samples,
-            seed=seed, keep_metadata=keep_metadata,
+            seed=seed, statistics=statistics, keep_metadata=keep_metadata,
         )  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 

@@ -33,14 +33,15 @@ import foldpress
 from foldpress.data import Dataset, fit_inputs
 from foldpress.graph import input_specs, load_graph, serialize
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.float_outputs import FloatOutputs
-from foldpress.optimizer.histogram import collect_histograms
+from foldpress.optimizer.learning import Learned
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.ranges import choose_ranges
-from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
+from foldpress.optimizer.static_int8 import StaticInt8
 from foldpress.optimizer.targets import TARGETS, Target
-from foldpress.optimizer.weights import Learned, WeightPasses
+from foldpress.optimizer.weights import WeightPasses
 from foldpress.runtime import open_session, predict
 from foldpress.weight_passes import AUTO, AUTO_DEPTHWISE, WeightPass
 
@@ -87,8 +88,7 @@ def measure(network: str, targets: list[Target], scratch: Path) -> None:
         expected = scores(model, scored)
         rows.setdefault("float32", []).append((0.0, 0.0, accuracy(expected, scored)))
         numbers = np.zeros((1, len(calibration)), np.intp)
-        passes = WeightPasses(EVERY, targets[0])
-        learned = passes.learn(model, tensors_to_calibrate(model), collect_histograms, calibration, numbers).all()
+        learned = Collection(model, calibration, numbers, "histograms", EVERY).collect().all()
         made = {
             f"{target.name}: {' + '.join(names) or 'none'}": partial(quantized, model, target, names, learned)
             for number, target in enumerate(targets)

@@ -1,69 +1,36 @@
-"""Passes over float weights before static int8, and what they learn from: collected once, merged for every round.
+"""Passes over float weights before static int8, given what a round has learned.
 
 In this order: channels are scaled (equalization behind layers, smoothing behind normalizations), weights are rounded on the
 quantizer's own grid (gptq), and what rounding does to the means is taken back (bias-correction).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from foldpress.data import Dataset, Indices
 from foldpress.optimizer.bias_correction import BiasCorrection
 from foldpress.optimizer.chains import ARROW, Chain, Scales, find_chains
-from foldpress.optimizer.channels import channels_of, joined, peaks, split_channels, tensors_of
+from foldpress.optimizer.channels import channels_of, joined, peaks, tensors_of
+from foldpress.optimizer.collection import why_not_scaled
 from foldpress.optimizer.equalization import Rescale, equalizing_scales
-from foldpress.optimizer.gptq import Gptq, too_wide
-from foldpress.optimizer.gram import GramStatistics, collect_grams
-from foldpress.optimizer.histogram import BINS, Histograms, HistogramStatistics
-from foldpress.optimizer.layers import Layer, weighted_layers
-from foldpress.optimizer.means import Means, MeanStatistics, collect_means
+from foldpress.optimizer.gptq import Gptq
+from foldpress.optimizer.histogram import Histograms
+from foldpress.optimizer.layers import Layer
+from foldpress.optimizer.learning import Grams, Learned
+from foldpress.optimizer.means import Means
 from foldpress.optimizer.passes import LogEntry, Pass, apply
 from foldpress.optimizer.scalable import starts_normalized
 from foldpress.optimizer.smooth import smoothing_scales
-from foldpress.optimizer.statistics import Ranges, RangeStatistics
+from foldpress.optimizer.statistics import Ranges
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_grid import levels_of
 from foldpress.weight_passes import AUTO, AUTO_DEPTHWISE, WeightPass
 
-_CHANNEL_BYTES = 2**29  # of the histograms of single channels
 _NO_ROOM = "the histograms of so many single channels would not fit in memory"
 
-Grams = dict[str, NDArray[np.float64]]
 ByConsumer = dict[str, tuple[Chain, Layer, Scales]]
-Collect = Callable[[ir.Model, Sequence[str], Dataset, Indices], RangeStatistics | HistogramStatistics]
-
-
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """What one round has learned: statistics of tensors and of single channels, G and E[x] of every layer."""
-
-    found: Ranges | Histograms
-    grams: Grams
-    means: Means
-
-
-@dataclass(frozen=True, eq=False)
-class Learning:
-    """What all rounds learn from, by fold."""
-
-    found: RangeStatistics | HistogramStatistics
-    grams: GramStatistics | None
-    means: MeanStatistics | None
-
-    def without(self, fold: int, repeat: int = 0) -> Learned:
-        """What every fold but one says."""
-        grams = self.grams.without(fold, repeat) if self.grams is not None else {}
-        means = self.means.without(fold, repeat) if self.means is not None else {}
-        return Learned(self.found.without(fold, repeat), grams, means)
-
-    def all(self) -> Learned:
-        """What all folds say."""
-        grams = self.grams.all() if self.grams is not None else {}
-        return Learned(self.found.all(), grams, self.means.all() if self.means is not None else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,29 +54,6 @@ class WeightPasses:
     names: tuple[WeightPass, ...]
     target: Target
     skipped: Collection[str] = ()
-
-    def learn(
-        self, model: ir.Model, tensors: Sequence[str], collect: Collect, dataset: Dataset, numbers: Indices
-    ) -> Learning:
-        """Collect everything that the passes need, by fold.
-
-        Args:
-            model: a float graph with shapes inferred.
-            tensors: names of the tensors that are to have a range.
-            collect: collects ranges or histograms.
-            dataset: calibration samples.
-            numbers: fold number of each sample in each repeat, [repeats, N].
-        """
-        layers = [layer for layer in weighted_layers(model)[0] if layer.name not in self.skipped]
-        narrow = [layer.slot for layer in layers if too_wide(layer) is None]
-        room = _CHANNEL_BYTES // (8 * BINS * len(numbers) * (int(numbers.max()) + 1))
-        split = [one for chain in _fitting(self._chosen(model)[0], room) for one in channels_of(chain)]
-        whole = [name for name in tensors if name not in {one.tensor for one in split}]
-        names = [*whole, *(name for one in split for name in one.names)]
-        found = collect(split_channels(model, split), names, dataset, numbers)
-        grams = collect_grams(model, narrow, dataset, numbers) if "gptq" in self.names and narrow else None
-        means = collect_means(model, layers, dataset, numbers) if "bias-correction" in self.names and layers else None
-        return Learning(found, grams, means)
 
     def prepare(self, model: ir.Model, learned: Learned) -> Prepared:
         """Apply the passes to a float graph, given what one round has learned."""
@@ -173,11 +117,7 @@ class WeightPasses:
     def _reason(self, chain: Chain) -> str | None:
         if any(layer.name in self.skipped for layer in chain.consumers):
             return "its next layer stays float"
-        if chain.normalized:
-            return None if "smooth" in self.names else "smooth is off"
-        if "equalization" not in self.names:
-            return "equalization is off"
-        return None if chain.touches_depthwise else "neither layer is depthwise: measured, nothing is gained"
+        return why_not_scaled(chain, self.names)
 
 
 def _scales(model: ir.Model, chain: Chain, found: Ranges | Histograms) -> Scales:
@@ -187,17 +127,6 @@ def _scales(model: ir.Model, chain: Chain, found: Ranges | Histograms) -> Scales
     if chain.normalized:
         return smoothing_scales(chain, peak, [layer.matrices(model) for layer in chain.consumers])
     return equalizing_scales(chain, peak)
-
-
-def _fitting(chains: list[Chain], channels: int) -> list[Chain]:
-    """Chains in graph order as long as they have room: the observed channels of all of them are at most `channels`."""
-    fitting = []
-    for chain in chains:
-        channels -= chain.channels * len(chain.tensors)
-        if channels < 0:
-            break
-        fitting.append(chain)
-    return fitting
 
 
 def _rescaled_grams(grams: Grams, chains: ByConsumer) -> Grams:
