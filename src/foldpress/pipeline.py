@@ -35,6 +35,7 @@ from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
 from foldpress.runtime import open_session, predict
 from foldpress.sources import read_data
+from foldpress.storage.sizes import packed_entry
 
 EXPORTED, STATISTICS = "exported.onnx", "statistics.npz"
 
@@ -194,7 +195,10 @@ def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], f
         "limits": recipe.gate.limits(),
         "confidence": recipe.gate.confidence,
         "graphs": {
-            name: describe_cost(here / name, cost) | kernels_entry(here / name, **provider) | {"score": scores[name]}
+            name: describe_cost(here / name, cost)
+            | packed_entry(here / name)
+            | kernels_entry(here / name, **provider)
+            | {"score": scores[name]}
             for name, cost in costs.items()
         },
         "layers": {name: layer_entries(cost) for name, cost in costs.items()},

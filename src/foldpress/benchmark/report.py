@@ -70,9 +70,8 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
 
 
 def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:
-    if evidence.test is None or not evidence.facts["has_labels"]:
-        why = "not measured" if evidence.test is None else "predictions are not classes"
-        return {"classes": None, "classes_why": why}
+    if not evidence.test or not evidence.facts["has_labels"]:  # a table without rows measured nothing
+        return {"classes": None, "classes_why": "predictions are not classes" if evidence.test else "not measured"}
     return {"classes": classes_block(evidence.test, confidence)}
 
 
