@@ -38,7 +38,7 @@ def test_what_is_no_distribution_has_no_divergence() -> None:
         assert np.isnan(divergences(outputs, outputs)).all()
         block = warning(divergences(outputs, outputs), differences(outputs, outputs))
         assert block["kl_mean"] is None
-        assert "no class scores" in block["kl_why"]
+        assert "no class scores" in block["kl_mean_why"]
         assert block["largest_difference_max"] == 0.0
     broken = [np.full((3, 2), np.nan, np.float32)]
     assert warning(divergences(broken, broken), differences(broken, broken))["largest_difference_max"] is None

@@ -43,6 +43,7 @@ source = "net.onnx"
 source = "data.npz"
 [folds]
 splits = 2
+scheme = "kfold"
 [quantize]
 precision = "static"
 samples = 32

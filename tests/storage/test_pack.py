@@ -5,31 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from foldpress.errors import GraphError, RequestError
 from foldpress.storage import symbols
 from foldpress.storage.pack import MAGIC, pack
 from foldpress.storage.unpack import unpack
+from stored import graph
 
 RNG = np.random.default_rng(0)
 COUNT = 60_000
-
-
-def graph(path: Path, *weights: NDArray[Any], external: bool = False) -> Path:
-    """A graph that stores these tensors."""
-    stored = [numpy_helper.from_array(weight, f"w{number}") for number, weight in enumerate(weights)]
-    nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)]
-    value = helper.make_tensor_value_info
-    inner = helper.make_graph(
-        nodes, "g", [value("x", TensorProto.FLOAT, ["N"])], [value("y", TensorProto.FLOAT, ["N"])], stored
-    )
-    model = helper.make_model(inner, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save(model, path, save_as_external_data=external, location=f"{path.name}.data")
-    return path
 
 
 def entropy_bytes(symbols_: NDArray[np.generic]) -> float:

@@ -36,12 +36,9 @@ def warning(kl: NDArray[Any], difference: NDArray[Any]) -> dict[str, Any]:
     block: dict[str, Any] = {}
     for name, values in (("kl", kl), ("largest_difference", difference)):
         known = len(values) > 0 and np.isfinite(values).all()
-        block |= {
-            f"{name}_mean": float(values.mean()) if known else None,
-            f"{name}_max": float(values.max()) if known else None,
-        }
-        if not known:
-            block[f"{name}_why"] = "the first output holds no class scores" if name == "kl" else "not a finite number"
+        why = "the first output holds no class scores" if name == "kl" else "not a finite number"
+        for key, figure in ((f"{name}_mean", np.mean), (f"{name}_max", np.max)):
+            block |= {key: float(figure(values))} if known else {key: None, f"{key}_why": why}
     return block
 
 

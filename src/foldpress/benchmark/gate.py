@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
+from foldpress.benchmark.ratios import doubt
 from foldpress.errors import RequestError
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -46,6 +47,7 @@ class Figures:
     artifact_bytes: int | None = None
     latency: list[dict[str, Any]] | None = None
     refit: dict[str, Any] | None = None
+    agreement: dict[str, Any] | None = None
 
 
 def judge(limits: Mapping[str, float], figures: Figures) -> list[Check]:
@@ -150,6 +152,11 @@ def _speedup(limit: float, row: dict[str, Any]) -> Check:
         verdict, why = "FAIL", f"{what} is {value:.3g}, below the limit {limit:g}"
     elif low < limit:
         verdict, why = "INCONCLUSIVE", f"{what} is {value:.3g}, but may be as low as {low:.3g}; the limit is {limit:g}"
+    elif reason := doubt(row, limit):
+        verdict, why = (
+            "INCONCLUSIVE",
+            f"{what} is {value:.3g}, at least {low:.3g}, but {reason}; the limit is {limit:g}",
+        )
     else:
         verdict, why = "PASS", f"{what} is {value:.3g}, at least {low:.3g}; the limit is {limit:g}"
     return Check("min_speedup", verdict, value, low, limit, row["n"], why)
@@ -174,6 +181,15 @@ def _elsewhere(row: dict[str, Any]) -> str | None:
         return None
     share = (row.get("placement") or {}).get(provider, 0.0)
     return None if share == 1 else f"{provider} ran {share:.0%} of the nodes"
+
+
+def _max_disagreement(limit: float, figures: Figures) -> list[Check]:
+    found = figures.agreement or {}
+    what = "predictions of the artifact that change with how it is run"
+    reason = found.get("share_why")
+    return [
+        below("max_disagreement", what, found.get("share"), found.get("share_upper"), limit, found.get("n"), reason)
+    ]
 
 
 def _worst(checks: list[Check]) -> Check:
@@ -237,4 +253,5 @@ _CHECKS: dict[str, Callable[[float, Figures], list[Check]]] = {
     "min_speedup": _min_speedup,
     "max_bytes": _max_bytes,
     "max_latency_p90": _max_latency_p90,
+    "max_disagreement": _max_disagreement,
 }

@@ -63,7 +63,17 @@ class Table:
 def graph_table(report: Mapping[str, Any]) -> Table:
     """Baseline to artifact, one row a graph: sizes, speed, score on the test split."""
     rows = summary_rows(report)
-    titles = ["graph", "size", "parameters", "MACs", "sparsity", "p50", "speedup", f"{metric_of(report)} (test)"]
+    titles = [
+        "graph",
+        "size",
+        "packed",
+        "parameters",
+        "MACs",
+        "sparsity",
+        "p50",
+        "speedup",
+        f"{metric_of(report)} (test)",
+    ]
     table = Table([*titles, "integer kernels"])
     table.rows = [_graph_row(table, report, row, rows[0]) for row in rows]
     table.strong = {str(report.get("artifact"))}
@@ -73,17 +83,23 @@ def graph_table(report: Mapping[str, Any]) -> Table:
 def _graph_row(table: Table, report: Mapping[str, Any], row: GraphRow, baseline: GraphRow) -> list[Cell]:
     metric, ships = metric_of(report), row.name == report.get("artifact")
     facts = {**block(report, "graphs", row.name), **vars(row), "p50_ms_why": report.get("latency_why")}
-    sizes = [("bytes", kilobytes), ("parameters", count), ("macs", count)]
+    counts = [("parameters", count), ("macs", count)]
     unscored = None if ships or row is baseline else "only the baseline and the artifact are scored"
     return [
         Cell(row.name, "ships" if ships else ""),
-        *(table.cell(facts, key, form, _share(facts[key], getattr(baseline, key))) for key, form in sizes),
+        table.cell(facts, "bytes", kilobytes, _share(row.bytes, baseline.bytes)),
+        table.cell(facts, "packed_bytes", kilobytes, _by_others(facts.get("compressed_bytes"))),
+        *(table.cell(facts, key, form, _share(facts[key], getattr(baseline, key))) for key, form in counts),
         table.cell(facts, "sparsity", percent),
         table.cell(facts, "p50_ms", milliseconds),
         table.cell(facts, "speedup", times, _between(row.speedup_low, row.speedup_high)),
         table.cell({**facts, "accuracy_why": unscored}, "accuracy", lambda value: score(value, metric)),
         table.cell(facts, "kernels", _integer_kernels, _float_layers(facts.get("kernels"))),
     ]
+
+
+def _by_others(compressed: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{name} {kilobytes(size)}" for name, size in (compressed or {}).items())
 
 
 def _integer_kernels(kernels: Mapping[str, Any]) -> str:

@@ -65,6 +65,7 @@ def _graphs(report: Mapping[str, Any]) -> str:
         [
             f"{row.name} (ships)" if row.name == report.get("artifact") else row.name,
             kilobytes(row.bytes),
+            kilobytes(block(report, "graphs", row.name).get("packed_bytes")),
             count(row.parameters),
             count(row.macs),
             percent(row.sparsity),
@@ -74,7 +75,17 @@ def _graphs(report: Mapping[str, Any]) -> str:
         ]
         for row in summary_rows(report)
     ]
-    titles = ["graph", "size", "parameters", "MACs", "sparsity", "p50", "speedup", f"{metric_of(report)} (test)"]
+    titles = [
+        "graph",
+        "size",
+        "packed",
+        "parameters",
+        "MACs",
+        "sparsity",
+        "p50",
+        "speedup",
+        f"{metric_of(report)} (test)",
+    ]
     return _table(titles, rows) if rows else "No graph was measured."
 
 

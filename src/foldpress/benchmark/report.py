@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from foldpress.benchmark.accuracy import class_drops, classes_block, folds_block, refit_block, test_block
+from foldpress.benchmark.agreement import agreement_block
 from foldpress.benchmark.evidence import SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
-from foldpress.benchmark.latency import latency_rows
+from foldpress.benchmark.latency_rows import latency_rows
 from foldpress.cost import GraphCost, graph_cost
 from foldpress.errors import RequestError
 from foldpress.files import sha256
@@ -36,12 +37,14 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
     blocks = _blocks(evidence, has_labels, confidence)
     judged = {name: {} if block is None and name in evidence.judged else block for name, block in blocks.items()}
     latency = latency_rows(evidence.latency, facts["baseline"], confidence) if evidence.latency else []
+    agreement = agreement_block(facts.get("agreement"), confidence)
     figures = Figures(
         confidence=confidence,
         **judged,
         class_drops=class_drops(evidence.test, confidence) if evidence.test is not None and has_labels else None,
         artifact_bytes=facts["graphs"][facts["artifact"]]["bytes"],
         latency=[row for row in latency if row["graph"] == facts["artifact"]],
+        agreement=agreement,
     )
     checks = judge(limits, figures)
     accuracy: dict[str, Any] = {"metric": facts["metric"], **blocks}
@@ -59,6 +62,8 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "graphs": facts["graphs"],
             "latency": latency,
             "digests": facts.get("digests", {}),
+            "agreement": agreement,
+            **({} if agreement else {"agreement_why": "the artifact was not compared with itself"}),
             "timing": facts["timing"],
             "environment": facts["environment"],
         }
@@ -83,9 +88,8 @@ def _absence(name: str, facts: dict[str, Any]) -> str:
 
 
 def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:
-    if not evidence.test or not evidence.facts["has_labels"]:
-        why = "predictions are not classes" if evidence.test else "not measured"
-        return {"classes": None, "classes_why": why}
+    if not evidence.test or not evidence.facts["has_labels"]:  # a table without rows measured nothing
+        return {"classes": None, "classes_why": "predictions are not classes" if evidence.test else "not measured"}
     return {"classes": classes_block(evidence.test, confidence)}
 
 

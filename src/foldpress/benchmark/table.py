@@ -155,7 +155,7 @@ def check_figure(name: str, value: float | None, metric: str) -> str:
         return milliseconds(value)
     if name.startswith("min_speedup"):
         return times(value)
-    if name.startswith("max_flips"):
+    if name.startswith(("max_flips", "max_disagreement")):
         return percent(value)
     if name.startswith(("max_growth", "max_slowdown")):
         return percent(value)
