@@ -215,6 +215,7 @@ def bench(
 def gate(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     max_drop: MaxDrop = None, max_flips: MaxFlips = None, max_class_drop: MaxClassDrop = None,
+    max_metric_drop: Annotated[float | None, typer.Option(help="Largest drop of the whole-set metric.")] = None,
     min_speedup: Annotated[float | None, typer.Option(help="On the lower bound.")] = None,
     max_bytes: Annotated[float | None, typer.Option()] = None,
     max_latency_p90: Annotated[float | None, typer.Option(help="Milliseconds.")] = None,
@@ -230,7 +231,7 @@ def gate(
     from foldpress.saved import judge_saved
 
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop, min_speedup=min_speedup,
+        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop, max_metric_drop=max_metric_drop, min_speedup=min_speedup,
                         max_bytes=max_bytes, max_latency_p90=max_latency_p90, max_disagreement=max_disagreement)  # fmt: skip
         since = _given(max_drop_since=max_drop_since, max_growth=max_growth, max_slowdown=max_slowdown)
         document = judge_saved(folder, limits, confidence, baseline, since)

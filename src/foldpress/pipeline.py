@@ -13,13 +13,14 @@ import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import concatenate, pair
 from foldpress.benchmark.agreement import self_agreement
-from foldpress.benchmark.evidence import TABLES, load_evidence, save_facts, save_latency, save_pictures, save_table
+from foldpress.benchmark.evidence import JUDGED, load_evidence, save_facts, save_latency, save_pictures, save_table
 from foldpress.benchmark.gate import EXIT_CODES
 from foldpress.benchmark.latency import measure
 from foldpress.benchmark.pictures import flipped_pictures
 from foldpress.benchmark.planning import plan_samples
 from foldpress.benchmark.report import build_report, describe_cost
 from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task
+from foldpress.benchmark.whole_set import make_metric, resample, save_metric
 from foldpress.benchmark.write import write_reports
 from foldpress.cost import graph_cost, layer_entries
 from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
@@ -82,6 +83,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
     dataset = read_data(recipe.data.source, recipe.folder)
     train = read_data(recipe.data.train, recipe.folder) if recipe.data.train else None
     task = make_task(recipe.data.task, recipe.folder, dataset.y)
+    if recipe.data.metric is not None:
+        make_metric(recipe.data.metric, recipe.folder)
     if recipe.folds.refit is not None:
         open_refit(recipe)  # what is not there is said now, not after all else
     found = digests(recipe, dataset, train)
@@ -106,15 +109,14 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         press.settle(chosen)
         pressed = here.stage("press", [f"{PRUNED}*", f"{QUANTIZED}*"], lambda: press.ship(here))
         judged = _judged(recipe, folds)
-        for name in set(TABLES) - set(judged):  # of an earlier run with other folds
+        for name in set(JUDGED) - set(judged):  # of an earlier run with other folds
             (here / f"evidence/{name}.npz").unlink(missing_ok=True)
         if "folds" in judged:
             here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
         if "refit" in judged:
             here.stage("refit", ["evidence/refit.npz"], lambda: _judge_refit(here, recipe, folds, task, chosen))
-        tested = here.stage(
-            "test", ["evidence/test.npz", "evidence/flips.npz"], lambda: _judge_test(here, recipe, folds, task)
-        )
+        answers = [f"evidence/{name}.npz" for name in ("test", "flips", "whole_set")]
+        tested = here.stage("test", answers, lambda: _judge_test(here, recipe, folds, task))
         here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
 
         agreed = here.stage("agreement", [], lambda: _agree(here, recipe, folds.development, task))
@@ -158,9 +160,10 @@ def _plan(recipe: Recipe, folds: Folds, task: Task) -> list[dict[str, str]]:
 
 
 def _judged(recipe: Recipe, folds: Folds) -> list[str]:
-    """The tables of evidence that the gate will ask for."""
+    """The evidence that the gate will ask for."""
     asked = {"test": True, "folds": any(folds.rounds()), "refit": recipe.folds.refit is not None}
-    return [name for name in TABLES if asked[name]]
+    asked["whole_set"] = recipe.data.metric is not None
+    return [name for name in JUDGED if asked[name]]
 
 
 def _judge_folds(here: RunDir, press: Pressing, folds: Folds, task: Task, predictions: list[Array]) -> dict[str, Any]:
@@ -200,8 +203,13 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
     """
     test = folds.test.open(sha256(here / _artifact(here)))
     outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}", recipe) for name in _graphs(here)}
-    table = pair(task, test, outputs[EXPORTED], outputs[_artifact(here)], identity=_identity(recipe, test))
+    before, after = outputs[EXPORTED], outputs[_artifact(here)]
+    table = pair(task, test, before, after, identity=_identity(recipe, test))
     save_table(table, here / "evidence/test.npz")
+    if recipe.data.metric is not None:
+        metric = make_metric(recipe.data.metric, recipe.folder)
+        drop = resample(metric, test.y, before, after, table.group, has_labels=task.has_labels, seed=recipe.folds.seed)
+        save_metric(drop, here / "evidence/whole_set.npz")
     save_pictures(flipped_pictures(test, table) if task.has_labels else None, here / "evidence/flips.npz")
     return {"scores": {name: float(task.score(test.y, found).mean()) for name, found in outputs.items()}}
 

@@ -72,11 +72,14 @@ class DataTable(_Table):
     source: str
     train: str | None = None
     task: str = "classification"
+    metric: str | None = None
 
     @model_validator(mode="after")
     def _known_task(self) -> "DataTable":
         if self.task not in ("classification", "regression") and ":" not in self.task:
             raise ValueError(f"task {self.task!r} is none of classification, regression, module:callable")
+        if self.metric is not None and self.metric not in ("f1", "auc") and ":" not in self.metric:
+            raise ValueError(f"metric {self.metric!r} is none of f1, auc, module:callable")
         return self
 
 
@@ -188,6 +191,7 @@ class GateTable(_Table):
     confidence: Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)] = 0.95
     max_flips: Limit | None = None
     max_class_drop: Limit | None = None
+    max_metric_drop: Limit | None = None
     min_speedup: Limit | None = None
     max_bytes: Bytes | None = None
     max_latency_p90: Milliseconds | None = None

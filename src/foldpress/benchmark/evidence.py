@@ -5,6 +5,7 @@ evidence/test.npz      one row a sample of the test split: the shipped graph
 evidence/flips.npz     pictures of test samples whose prediction changed; only where an input is an image
 evidence/folds.npz     one row a sample and repeat: the graph made without the sample's fold
 evidence/refit.npz     the same, where the recipe asks for it, with networks that were trained without the sample's fold
+evidence/whole_set.npz a metric of the whole test split, and its drop in resamples; only where one is asked for
 evidence/latency.json  every latency sample in milliseconds, by provider, batch and graph
 """
 
@@ -18,11 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foldpress.benchmark.whole_set import MetricDrop, load_metric
 from foldpress.errors import RequestError
 from foldpress.files import read_arrays, replacing, sha256, write_json
 
 SCHEMA = 1
 TABLES = ("test", "folds", "refit")
+JUDGED = (*TABLES, "whole_set")
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _UNTOLD: NDArray[Any] = np.empty(0)
 # What the gate reads: a manifest that does not vouch for all of it vouches for nothing.
@@ -116,11 +119,12 @@ class Evidence:
     latency: list[LatencySamples] = field(default_factory=list)
     pictures: Pictures | None = None
     refit: Paired | None = None
+    whole_set: MetricDrop | None = None
 
     @property
     def judged(self) -> tuple[str, ...]:
-        """The tables that the gate has to see."""
-        return tuple(name for name in TABLES if name == "test" or name in self.facts.get("judged", ()))
+        """What the gate has to see."""
+        return tuple(name for name in JUDGED if name == "test" or name in self.facts.get("judged", ()))
 
 
 def save_facts(facts: dict[str, Any], folder: Path) -> None:
@@ -161,13 +165,14 @@ def load_evidence(folder: Path) -> Evidence:
         ]
         tables = {name: _load_table(folder / f"{name}.npz") for name in TABLES}
         pictures = _load_pictures(folder / "flips.npz")
+        whole_set = load_metric(folder / "whole_set.npz")
     except _UNREADABLE as error:
         raise RequestError(f"no readable evidence in {folder}: {error}", mend="foldpress run RECIPE -o DIR") from error
     if not isinstance(facts, dict) or facts.pop("schema", None) != SCHEMA:
         raise RequestError(
             f"the evidence in {folder} has another schema", mend="run the recipe again with this version"
         )
-    return Evidence(facts, latency=latency, pictures=pictures, **tables)
+    return Evidence(facts, latency=latency, pictures=pictures, whole_set=whole_set, **tables)
 
 
 def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:

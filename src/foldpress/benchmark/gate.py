@@ -16,6 +16,7 @@ from foldpress.errors import RequestError
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 EXIT_CODES: dict[str, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+_UNASKED = "[data] metric was not measured, or its resamples show no spread"
 _CPU = "CPUExecutionProvider"
 _PROVABLE = 1e-9  # no data set is large enough to prove a smaller drop
 
@@ -47,6 +48,7 @@ class Figures:
     artifact_bytes: int | None = None
     latency: list[dict[str, Any]] | None = None
     refit: dict[str, Any] | None = None
+    whole_set: dict[str, Any] | None = None
     agreement: dict[str, Any] | None = None
 
 
@@ -124,6 +126,12 @@ def _max_class_drop(limit: float, figures: Figures) -> list[Check]:
     label, n, drop, _ = max(figures.class_drops, key=lambda entry: _number(entry[2], math.inf))
     bound = max((entry[3] for entry in figures.class_drops), key=lambda bound: _number(bound, math.inf))
     return [below("max_class_drop", f"largest drop of a class ({label})", drop, bound, limit, n)]
+
+
+def _max_metric_drop(limit: float, figures: Figures) -> list[Check]:
+    block = figures.whole_set or {}
+    what = f"drop of {block.get('metric', 'the whole set')} on the test split"
+    return [below("max_metric_drop", what, block.get("drop"), block.get("drop_upper"), limit, block.get("n"), _UNASKED)]
 
 
 def _max_bytes(limit: float, figures: Figures) -> list[Check]:
@@ -250,6 +258,7 @@ _CHECKS: dict[str, Callable[[float, Figures], list[Check]]] = {
     "max_drop": _max_drop,
     "max_flips": _max_flips,
     "max_class_drop": _max_class_drop,
+    "max_metric_drop": _max_metric_drop,
     "min_speedup": _min_speedup,
     "max_bytes": _max_bytes,
     "max_latency_p90": _max_latency_p90,

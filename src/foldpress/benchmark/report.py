@@ -11,6 +11,7 @@ from foldpress.benchmark.agreement import agreement_block
 from foldpress.benchmark.evidence import SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
 from foldpress.benchmark.latency_rows import latency_rows
+from foldpress.benchmark.whole_set import metric_block
 from foldpress.cost import GraphCost, graph_cost
 from foldpress.errors import RequestError
 from foldpress.files import sha256
@@ -35,6 +36,9 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
     facts = evidence.facts
     has_labels = bool(facts["has_labels"])
     blocks = _blocks(evidence, has_labels, confidence)
+    if "whole_set" in evidence.judged:
+        found = evidence.whole_set
+        blocks["whole_set"] = found and {"metric": facts["recipe"]["data"]["metric"], **metric_block(found, confidence)}
     judged = {name: {} if block is None and name in evidence.judged else block for name, block in blocks.items()}
     latency = latency_rows(evidence.latency, facts["baseline"], confidence) if evidence.latency else []
     agreement = agreement_block(facts.get("agreement"), confidence)

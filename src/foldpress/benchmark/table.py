@@ -74,6 +74,8 @@ def accuracy_blocks(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = {"test": "test split", "folds": "all folds", "refit": "trained anew"}
     found = block(report, "accuracy")
     others = [key for key, part in found.items() if isinstance(part, Mapping) and "drop" in part]
+    if "whole_set" in others:
+        names["whole_set"] = f"test split, {found['whole_set'].get('metric', 'whole-set metric')}"
     return [(key, names.get(key, key)) for key in dict.fromkeys(["test", "folds", *others])]
 
 
@@ -159,6 +161,8 @@ def check_figure(name: str, value: float | None, metric: str) -> str:
         return percent(value)
     if name.startswith(("max_growth", "max_slowdown")):
         return percent(value)
+    if name.startswith("max_metric_drop"):
+        return score(value, "")
     if name.startswith(("max_drop", "max_class_drop")):
         return score(value, metric)
     return DASH if value is None or _absent(value) else f"{value:,.4g}"
