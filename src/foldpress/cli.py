@@ -231,7 +231,8 @@ def gate(
     from foldpress.saved import judge_saved
 
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop, max_metric_drop=max_metric_drop, min_speedup=min_speedup,
+        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop,
+                        max_metric_drop=max_metric_drop, min_speedup=min_speedup,
                         max_bytes=max_bytes, max_latency_p90=max_latency_p90, max_disagreement=max_disagreement)  # fmt: skip
         since = _given(max_drop_since=max_drop_since, max_growth=max_growth, max_slowdown=max_slowdown)
         document = judge_saved(folder, limits, confidence, baseline, since)
