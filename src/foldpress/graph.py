@@ -188,7 +188,7 @@ def _trust_tensors(model: ir.Model) -> None:
     for graph in model.graphs():
         for value in graph.initializers.values():
             if value.const_value is not None:
-                value.shape = value.const_value.shape
+                value.shape = ir.Shape(value.const_value.shape.numpy())
 
 
 def _remove_data(path: Path, keep: Collection[Path]) -> None:
