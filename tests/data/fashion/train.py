@@ -15,7 +15,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data import load, load_train  # type: ignore[attr-defined]  # the module beside this file
+from data import FOLDER, load, load_train  # type: ignore[attr-defined]  # the module beside this file
 
 WEIGHTS = Path(os.environ.get("FOLDPRESS_NETWORKS", Path(__file__).resolve().parent))
 EPOCHS = {"wide": 8, "mobilenet": 10, "vgg": 8}
@@ -71,5 +71,7 @@ def main(network: str) -> None:
 
 
 if __name__ == "__main__":
+    if not FOLDER.is_dir():
+        sys.exit(f"skipped: no images in {FOLDER}; install Debian's dataset-fashion-mnist or set FOLDPRESS_FASHION")
     for asked in sys.argv[1:] or EPOCHS:
         main(asked)
