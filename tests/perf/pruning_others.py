@@ -1,7 +1,7 @@
 """Structured pruning of ResNet-20 by foldpress and by others, without labels and without training afterwards.
 
 Everyone has the same 512 training images of CIFAR-10; 5,000 test images are scored. The share of channels that the others
-take is searched until the budget is just kept, and each is given the best of its variants on 1,000 of the test images: see
+take is searched until the budget is just kept, and each is given the best of its variants on 500 of the test images: see
 `other_pruners.py`. Times: batch 1, one thread, all graphs of a budget interleaved, five fresh processes; int8 is
 `foldpress quantize`, static. Usage: python tests/perf/pruning_others.py [kind of budget …]
 """
@@ -34,6 +34,7 @@ from other_pruners import (  # type: ignore[import-not-found]  # noqa: E402  # b
 )
 
 import foldpress  # noqa: E402
+from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure  # noqa: E402
 from foldpress.data import Dataset, fit_inputs  # noqa: E402
 from foldpress.exporter.export import export_model  # noqa: E402
 from foldpress.exporter.source import build_model  # noqa: E402
@@ -44,9 +45,9 @@ from foldpress.sources import read_data  # noqa: E402
 
 SHARES = (0.9, 0.8, 0.7, 0.5)
 CALIBRATION, DRAW = 512, 6
-CHOOSING = np.arange(1000)
-HALVINGS = 10  # of the interval in which a share of channels is searched
-SECONDS = 15.0
+CHOOSING = np.arange(500)
+HALVINGS = 7  # of the interval in which a share of channels is searched
+TIMING = LatencyPlan(seconds=15.0)
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def main(kinds: list[str]) -> None:
     inner = [name for name, _ in material.network.named_modules() if name.endswith(".conv1")]
     tools = by_onnxsim(material.graph, material.calibration)
     tools |= by_torch_pruning(material.network, inner, material.calibration)
-    print("| left | tool | MACs | parameters | accuracy | time, float32 | int8: accuracy | time, int8 |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| left | tool | MACs | parameters | accuracy | time, float32 | time, int8 |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     for kind in kinds:
         for share in SHARES:
             graphs = {"unpruned": material.graph, "foldpress": by_foldpress(material, kind, share)}
@@ -120,21 +121,25 @@ def best(made: list[Pruned], held_out: Dataset) -> Pruned:
 def show(budget: str, graphs: dict[str, ir.Model], material: Material) -> None:
     """Score, quantize and time the graphs of one budget; the first is the reference."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        paths = [folder / f"{number}.onnx" for number in range(len(graphs))]
-        integers = [path.with_suffix(".int8.onnx") for path in paths]
-        calibration = str(save(material.calibration, folder / "calibration.npz"))
-        for graph, path, integer in zip(graphs.values(), paths, integers, strict=True):
-            save_graph(graph, path)
-            foldpress.quantize(path, integer, data=calibration, precision="static", samples=CALIBRATION)
-        feed = str(save(material.held_out.select(np.arange(64)), folder / "feed.npz"))
-        times = [foldpress.bench(each, data=feed, seconds=SECONDS) for each in (paths, integers)]
+        float32, int8 = ({tool: Path(name) / f"{tool}, {kind}.onnx" for tool in graphs} for kind in ("float32", "int8"))
+        calibration = str(save(material.calibration, Path(name) / "calibration.npz"))
+        for tool, graph in graphs.items():
+            save_graph(graph, float32[tool])
+            foldpress.quantize(float32[tool], int8[tool], data=calibration, precision="static", samples=CALIBRATION)
+        times = timed(float32, int8, material.held_out)
         for number, (tool, graph) in enumerate(graphs.items()):
             left = " | ".join(f"{graph_size(graph)[kind] / graph_size(material.graph)[kind]:.1%}" for kind in KINDS)
-            scores = [graph_scores(one, material.held_out) for one in (graph, load_graph(integers[number]))]
-            right = [f"{accuracy(one, material.held_out):.2%}" for one in scores]
-            over = [ratio(rows[number]) for rows in times]
-            print(f"| {budget} | {tool} | {left} | {right[0]} | {over[0]} | {right[1]} | {over[1]} |", flush=True)
+            right = accuracy(graph_scores(graph, material.held_out), material.held_out)
+            over = " | ".join(ratio(rows[number]) for rows in times)
+            print(f"| {budget} | {tool} | {left} | {right:.2%} | {over} |", flush=True)
+
+
+def timed(float32: dict[str, Path], int8: dict[str, Path], data: Dataset) -> list[list[dict[str, Any]]]:
+    """Latency of all graphs, interleaved, each against the first of its own precision."""
+    paths = {path.stem: path for path in (*float32.values(), *int8.values())}
+    found = measure(paths, data, TIMING)
+    halves = found[: len(float32)], found[len(float32) :]
+    return [latency_rows(half, half[0].graph, confidence=0.95) for half in halves]
 
 
 def ratio(row: dict[str, Any]) -> str:
