@@ -1,6 +1,7 @@
 """Compression as a recipe asks for it: statistics, the choice of a precision, the graph that ships, one for each fold."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
+from foldpress.optimizer.reuse import reused_or_collected
 from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
@@ -40,7 +42,7 @@ class Pressing:
     """
 
     def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path) -> None:
-        self.recipe, self.folds = recipe, folds
+        self.recipe, self.folds, self._store = recipe, folds, store
         if recipe.prune is not None or recipe.quantize is not None:
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)
@@ -57,12 +59,13 @@ class Pressing:
             keep_float=table.keep_float,
             float_macs=table.float_macs,
             weights=choose_weights(table.weight_passes, table.precision),
-            store=store,
+            statistics=partial(reused_or_collected, store),
         )
         self.shortage = shortage(folds.numbers[:, rows], table.samples) if self.press.learns else ()
 
     def collect(self) -> dict[str, Any]:
-        """The one pass over the calibration samples."""
+        """The one pass over the calibration samples. What an earlier run left is not taken for it."""
+        self._store.unlink(missing_ok=True)
         self.press.collect()
         return {}
 
