@@ -20,7 +20,7 @@ from foldpress.files import sha256
 
 pytest_plugins = ["trained"]
 MODELS = Path(__file__).parents[1] / "models"
-BRIEF = ["benchmark.processes=1", "benchmark.seconds=0.3"]
+BRIEF = ["benchmark.processes=3", "benchmark.seconds=0.3"]
 
 
 @pytest.fixture(scope="session")

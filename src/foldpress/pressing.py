@@ -7,7 +7,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from foldpress.benchmark.latency import LatencyPlan
 from foldpress.choice import choose
 from foldpress.folds import Folds
 from foldpress.graph import remove_graph, save_graph
@@ -71,8 +70,7 @@ class Pressing:
 
     def choose(self) -> dict[str, Any]:
         """What `settle` takes: the precision asked for, or, where that is open, the one that is fastest here."""
-        table = self.recipe.benchmark
-        plan = LatencyPlan(table.providers[0], table.batches[0], table.threads, seed=self.recipe.folds.seed)
+        plan = self.recipe.benchmark.plans(self.recipe.folds.seed)[0]
         chosen = choose(self.press, self.folds.development, plan)
         found, log = chosen.precision, [entry.as_json() for entry in chosen.log]
         return {"precision": found and found.name, "bits": found and found.bits, "log": log}
