@@ -34,7 +34,9 @@ from other_pruners import (  # type: ignore[import-not-found]  # noqa: E402  # b
 )
 
 import foldpress  # noqa: E402
-from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure  # noqa: E402
+from foldpress.benchmark.latency import measure  # noqa: E402
+from foldpress.benchmark.latency_rows import latency_rows  # noqa: E402
+from foldpress.benchmark.plan import LatencyPlan  # noqa: E402
 from foldpress.data import Dataset, fit_inputs  # noqa: E402
 from foldpress.exporter.export import export_model  # noqa: E402
 from foldpress.exporter.source import build_model  # noqa: E402
@@ -47,7 +49,7 @@ SHARES = (0.9, 0.8, 0.7, 0.5)
 CALIBRATION, DRAW = 512, 6
 CHOOSING = np.arange(500)
 HALVINGS = 7  # of the interval in which a share of channels is searched
-TIMING = LatencyPlan(seconds=15.0)
+TIMING = LatencyPlan(processes=5, seconds=15.0)
 
 
 @dataclass(frozen=True)
