@@ -119,4 +119,5 @@ def test_a_plugin_without_a_device_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(2):
         with pytest.raises(ProviderError, match="installed as onnxruntime_qnn, but finds no device"):
             check_provider("QNNExecutionProvider")
+    assert "finds no device here" in providers.absent_providers()["QNNExecutionProvider"]
     providers._register.cache_clear()

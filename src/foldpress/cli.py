@@ -183,7 +183,7 @@ def bench(
                                                  "LoadGen.")] = None,
     target_qps: Annotated[float | None, typer.Option(min=0.001, help="Server: samples a second that arrive.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option(min=0.001, help="Server: what p99 must stay within.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Then, node by node, where the time goes.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Instead, node by node, where the time goes.")] = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Interleaved latency, with ratios and their intervals."""
@@ -198,17 +198,17 @@ def bench(
             )  # fmt: skip
             out.show(rows, show_scenario(rows))
             return
+        if explain:
+            found = foldpress.explain(
+                graphs, data=data, providers=provider, batches=batch, threads=threads, provider_options=options
+            )
+            out.show({"explain": found}, *show_explanation(found))
+            return
         rows = foldpress.bench(
             graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds,
             half_width=half_width, provider_options=options,
         )  # fmt: skip
-        if not explain:
-            out.show(rows, *show_latency(rows))
-            return
-        found = foldpress.explain(
-            graphs, data=data, providers=provider, batches=batch, threads=threads, provider_options=options
-        )
-        out.show({"latency": rows, "explain": found}, *show_latency(rows), *show_explanation(found))
+        out.show(rows, *show_latency(rows))
 
 
 @app.command()

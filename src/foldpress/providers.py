@@ -101,7 +101,8 @@ def available_providers() -> list[str]:
 def absent_providers() -> dict[str, str]:
     """The other providers that are known, with what has to be installed for each."""
     available = available_providers()
-    return {name: package for name, package in _PACKAGES.items() if name not in available}
+    idle = {name: f"{_PLUGINS[name]} is installed, but finds no device here" for name in _PLUGINS if _register(name)}
+    return {name: idle.get(name, package) for name, package in _PACKAGES.items() if name not in available}
 
 
 @functools.cache  # a library can be registered once

@@ -80,7 +80,10 @@ def start_session(
         )
     except ORT_ERRORS as error:
         if "fallback" in str(error).lower():
-            raise ProviderError(f"{provider} cannot run every node of this graph: {error}") from error
+            raise ProviderError(
+                f"{provider} cannot run every node of this graph: {error}",
+                mend="foldpress bench GRAPH --explain shows which nodes it leaves to the CPU",
+            ) from error
         name = "the graph" if isinstance(graph, bytes) else str(graph)
         raise GraphError(f"onnxruntime cannot load {name}: {error}") from error
     except _EP_ERRORS as error:

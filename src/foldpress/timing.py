@@ -93,7 +93,7 @@ def scenario(
         graphs: .onnx files with the same inputs.
         data: as for `bench`, and so are providers, threads and provider_options.
         providers: onnxruntime's execution providers.
-        batches: samples of a MultiStream query, or that Offline runs at once.
+        batches: samples that MultiStream, whose queries have eight, and Offline run at once.
         threads: threads within an operator.
         seconds: LoadGen's least.
         provider_options: by provider.

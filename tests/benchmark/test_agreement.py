@@ -83,6 +83,19 @@ def test_numbers_are_compared_by_how_far_they_move(graph: Path) -> None:
     ] == [0.5, np.inf]
 
 
+def test_an_output_that_is_no_number_is_a_difference(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches NaN that compares unequal to everything and so to nothing, and an infinity that JSON cannot hold."""
+    scores = SAMPLES.inputs["x"]
+    broken = np.where(np.arange(100)[:, None] == 5, np.nan, scores)
+    monkeypatch.setattr(
+        agreement, "_outputs", lambda _graph, _samples, setting, _on: [broken if "off" in setting.name else scores]
+    )
+    found = self_agreement(graph, SAMPLES, CLASSES, ON_CPU)["settings"]
+    assert (found[0]["changed"], found[0]["largest_difference"]) == (1, None)
+    assert found[0]["largest_difference_why"]
+    assert found[1]["largest_difference"] == 0
+
+
 def test_a_fixed_batch_is_not_applicable(tmp_path: Path) -> None:
     """Catches a graph for one sample at a time that fails at batch 32 and can never pass."""
     text = """<ir_version: 9, opset_import: ["" : 18]> g (float[1, 3] x) => (float[1, 3] y) { y = Relu(x) }"""

@@ -4,6 +4,7 @@ Optimizations, threads, batch size and instruction set may each change how an in
 predictions, what was judged here is not what will run elsewhere, however good its calibration.
 """
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -109,9 +110,12 @@ def _compared(
         why = str(error).splitlines()[0]
         return {"changed": None, "changed_why": why, "largest_difference": None, "largest_difference_why": why}
     apart = max(_difference(one, other) for one, other in zip(wanted, found, strict=True))
+    told: dict[str, Any] = {"largest_difference": apart}
+    if not math.isfinite(apart):
+        told = {"largest_difference": None, "largest_difference_why": "one of the two gives no finite number"}
     if not task.has_labels:
-        return {"changed": None, "changed_why": "numbers do not flip", "largest_difference": apart}
-    return {"changed": int(np.sum(task.predict(wanted) != task.predict(found))), "largest_difference": apart}
+        return {"changed": None, "changed_why": "numbers do not flip"} | told
+    return {"changed": int(np.sum(task.predict(wanted) != task.predict(found)))} | told
 
 
 def _difference(wanted: Array, found: Array) -> float:

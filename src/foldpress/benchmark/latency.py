@@ -26,6 +26,9 @@ from foldpress.providers import check_provider
 _WORKER = "foldpress.benchmark.worker"
 _FEEDS = 8  # different batches that the runs cycle through
 _AGAIN = ""  # the reference's second session; no graph has this name
+_FEWEST_TO_STOP = (
+    8  # of fewer processes chance makes some intervals narrow; stopping at those, they would miss too often
+)
 _MOST_PROCESSES = 100  # beyond, the interval narrows no more
 
 
@@ -107,7 +110,8 @@ def _turns(together: list[dict[str, Any]], reference: str, plan: LatencyPlan) ->
     if plan.half_width is None:
         return
     for turn in range(plan.processes, _MOST_PROCESSES):
-        if time.perf_counter() > end or _widest(together, reference) <= plan.half_width:
+        narrow = turn >= _FEWEST_TO_STOP and _widest(together, reference) <= plan.half_width
+        if narrow or time.perf_counter() > end:
             return
         yield turn
 

@@ -1,6 +1,6 @@
 """MLPerf's inference scenarios, driven by its own LoadGen (V. J. Reddi et al., MLPerf Inference Benchmark, ISCA 2020).
 
-SingleStream: one sample after the other; p90 of their latency. MultiStream: several samples at once; p99 of the queries.
+SingleStream: one sample after the other; p90 of their latency. MultiStream: queries of eight samples; p99 of the queries.
 Server: samples arrive at random, at a given rate; p99 must stay within a bound. Offline: all samples at once; samples a
 second. The runs are as long as is asked for, not as long as MLPerf's rules want: no submission comes out of this.
 """
@@ -41,7 +41,7 @@ def run_scenario(
         scenario: as MLPerf names it.
         graphs: .onnx files by name.
         dataset: samples that LoadGen draws from.
-        plan: where to run; its batch is what MultiStream and Offline run at once, its seconds are LoadGen's least.
+        plan: where to run; its batch is how many samples MultiStream and Offline run at once, its seconds are LoadGen's least.
         target_qps: Server alone: samples a second that arrive.
         max_latency_ms: Server alone: what p99 must stay within.
 

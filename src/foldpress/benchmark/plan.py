@@ -15,8 +15,8 @@ Scenario = Literal["SingleStream", "MultiStream", "Server", "Offline"]
 class LatencyPlan:
     """One cell of the grid. `seconds` is spent timing, over all processes together.
 
-    With `half_width`, a share of the ratio, processes are added until every ratio's interval is as narrow, or until the
-    seconds are up.
+    With `half_width`, a share of the ratio, processes are added until there are eight and every ratio's interval is as
+    narrow, or until the seconds are up.
     """
 
     provider: str = "CPUExecutionProvider"

@@ -64,7 +64,8 @@ def timed(
 ) -> dict[str, dict[str, Any]]:
     """`blocks_ms` [round][run] of each graph, taking turns in an order drawn anew for each round; and `warm_up_runs`."""
     warm_ups = {name: _warm_up(session, feeds) for name, session in sessions.items()}
-    typical = sum(_typical(took) for took in warm_ups.values()) / 1e3
+    # The lower quartile: a warm-up that other work disturbs must not leave the process with few rounds.
+    typical = sum(float(np.quantile(took, 0.25)) for took in warm_ups.values()) / 1e3
     runs = max(1, min(_BLOCK, int(seconds / (_ROUNDS[0] * typical))))
     rounds = int(np.clip(seconds / (runs * typical), *_ROUNDS))
     order = random.Random(seed)  # noqa: S311  # an order of turns, not a secret
@@ -85,13 +86,10 @@ def _warm_up(session: Any, feeds: list[dict[str, Any]]) -> list[float]:
     return took
 
 
-def _typical(took: list[float]) -> float:
-    return float(np.median(took[len(took) // 2 :]))
-
-
 def _settled_after(took: list[float]) -> int:
     """How many runs came before the first that was no slower than a typical one of the second half."""
-    return next(i for i, one in enumerate(took) if one <= _SETTLED * _typical(took))
+    typical = float(np.median(took[len(took) // 2 :]))
+    return next(i for i, one in enumerate(took) if one <= _SETTLED * typical)
 
 
 def _timed(session: Any, feed: dict[str, Any]) -> float:

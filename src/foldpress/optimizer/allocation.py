@@ -11,6 +11,7 @@ from foldpress.data import Indices
 from foldpress.errors import RequestError
 from foldpress.optimizer.groups import ChannelGroup
 from foldpress.optimizer.repair import Consumer
+from foldpress.optimizer.shares import LayerShares
 
 Budget = Literal["macs", "parameters", "bytes"]  # bytes of stored weights, before quantization
 
@@ -28,26 +29,24 @@ class Plan:
     taken: int = 0
     influence: float = 1.0
 
-    def left(self, taken: int) -> float:
-        """The share of the channels that is left."""
-        chunk = len(self.order[0][0]) if self.order else 0
-        return 1 - taken * chunk / self.group.channels
-
     def error(self, taken: int) -> float:
         """The error of the group's consumers, relative to their outputs."""
         return self.order[taken - 1][1] if taken else 0.0
 
+    def gone(self, taken: int | None = None) -> Indices:
+        """The channels that go."""
+        chunks = self.order[: self.taken if taken is None else taken]
+        return np.concatenate([np.empty(0, np.intp), *(channels for channels, _ in chunks)])
+
     def keep(self, taken: int | None = None) -> Indices:
         """The channels that stay."""
-        chunks = self.order[: self.taken if taken is None else taken]
-        gone = np.concatenate([np.empty(0, np.intp), *(channels for channels, _ in chunks)])
-        return np.setdiff1d(np.arange(self.group.channels), gone)
+        return np.setdiff1d(np.arange(self.group.channels), self.gone(taken))
 
 
 class Ledger:
     """What every layer costs when some of its inputs and outputs are gone."""
 
-    def __init__(self, model: ir.Model, kind: Budget) -> None:
+    def __init__(self, model: ir.Model, kind: Budget, groups: list[ChannelGroup]) -> None:
         layers = graph_cost(model).layers
         unknown = [layer.name for layer in layers if getattr(layer, kind) is None]
         if unknown:
@@ -55,15 +54,13 @@ class Ledger:
         self.kind = kind
         self.full = {layer.name: float(getattr(layer, kind)) for layer in layers}
         self.total = sum(self.full.values())
+        self._shares = LayerShares(groups)
 
     def cost(self, plans: list[Plan], moved: Plan | None = None) -> float:
         """The total with each plan as it stands, and `moved` one chunk further."""
-        share = dict.fromkeys(self.full, 1.0)
-        for plan in plans:
-            left = plan.left(plan.taken + (plan is moved))
-            for node in {plan.group.producer, *plan.group.depthwise, *(slot.node for slot in plan.group.consumers)}:
-                share[str(node.name)] *= left
-        return sum(cost * share[name] for name, cost in self.full.items())
+        gone = {plan.group.name: len(plan.gone(plan.taken + (plan is moved))) for plan in plans}
+        share = self._shares(gone)
+        return sum(cost * share.get(name, 1.0) for name, cost in self.full.items())
 
 
 def allocate(plans: list[Plan], ledger: Ledger, budget: float) -> None:
