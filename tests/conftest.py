@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner, Result
 
+from finished import Run, finish
 from foldpress.cli import app
 
 HIDDEN = 32
@@ -100,6 +101,21 @@ def recipe(classifier: Classifier, tmp_path: Path) -> WriteRecipe:
         return tmp_path / "recipe.toml"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def passed(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that passes every limit, and its recipe."""
+    return finish(classifier.folder, tmp_path_factory.mktemp("passed"))
+
+
+@pytest.fixture
+def run(
+    passed: Path, tmp_path: Path, recipe: WriteRecipe, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """A copy of it to damage."""
+    shutil.copytree(passed, tmp_path, dirs_exist_ok=True)
+    return Run(tmp_path, recipe, classifier.held_out, monkeypatch)
 
 
 @pytest.fixture

@@ -3,15 +3,20 @@
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import TimeSeriesSplit
 
 from foldpress.data import Dataset
 from foldpress.errors import DataError, LeakageError
-from foldpress.folds import Scheme, SealedTest, make_folds
+from foldpress.folds import SealedTest, make_folds
+from foldpress.optimizer.statistics import collect_ranges
+from foldpress.schemes import Scheme
 
 SCHEMES: list[Scheme] = ["kfold", "stratified", "group", "stratified-group"]
+GROUPED: list[Scheme] = ["group", "stratified-group", "leave-one-group-out"]
 
 
 def dataset(n: int, classes: int = 3, per_group: int = 2) -> Dataset:
@@ -60,6 +65,64 @@ def test_deterministic_by_seed(scheme: Scheme) -> None:
     assert not np.array_equal(made[0].development.rows, made[2].development.rows)
 
 
+@pytest.mark.parametrize("scheme", GROUPED)
+def test_groups_stay_whole(scheme: Scheme) -> None:
+    """Catches a group that is on two sides: what is learned from a speaker would judge the same speaker."""
+    folds = make_folds(dataset(120, per_group=12), scheme=scheme, splits=3)
+    sides = [set(groups(folds.development, folds.held_out(0, fold))) for _, fold in folds.rounds()]
+    sides.append(set(groups(folds.test.open("any"))))
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 10
+    if scheme == "leave-one-group-out":
+        assert [len(side) for side in sides[:-1]] == [1] * (10 - len(sides[-1]))
+
+
+def test_time_goes_one_way() -> None:
+    """Catches a fold that is judged by what was learned from its future; scikit-learn's own splits are the reference."""
+    data = dataset(103)
+    folds = make_folds(data, scheme="time-series", splits=4, test=0.2)
+    n = len(folds.development)
+    assert folds.development.rows.tolist() == list(range(n))
+    assert folds.test.open("any").rows.tolist() == list(range(n, 103))
+    assert len(folds.test) == 21
+    reference = list(TimeSeriesSplit(4).split(np.arange(n)))
+    assert list(folds.rounds()) == [(0, fold) for fold in range(4)]
+    for (repeat, fold), (past, block) in zip(folds.rounds(), reference, strict=True):
+        assert folds.calibration(repeat, fold).tolist() == past.tolist()
+        assert folds.held_out(repeat, fold).tolist() == block.tolist()
+        number, row = folds.left_out(repeat, fold)
+        assert np.flatnonzero(folds.numbers[row] != number).tolist() == past.tolist()
+        assert len(folds.training(repeat, fold).development) == len(past)
+
+
+def test_what_is_merged_in_time_is_the_past_alone() -> None:
+    """Catches statistics of later samples in an earlier fold: here values grow with time, so their maximum tells."""
+    graph = ir.from_onnx_text(
+        '<ir_version: 9, opset_import: ["" : 18]> g (float[N, 1] x) => (float[N, 1] y) { y = Relu(x) }'
+    )
+    folds = make_folds(dataset(60), scheme="time-series", splits=4)
+    found = collect_ranges(graph, ["x"], folds.development, folds.numbers)
+    seen = [found.without(*folds.left_out(0, fold)).maximum[0] for fold in range(4)]
+    assert seen == [folds.calibration(0, fold).max() for fold in range(4)]
+    assert found.all().maximum[0] == len(folds.development) - 1
+
+
+def test_a_plain_held_out_split_has_no_folds() -> None:
+    """Catches a round that leaves everything out, and a test split that is not held out."""
+    folds = make_folds(dataset(100), scheme="holdout", test=0.3, seed=1)
+    assert list(folds.rounds()) == []
+    test = folds.test.open("any")
+    assert (len(test), len(folds.development)) == (30, 70)
+    assert sorted([*test.rows, *folds.development.rows]) == list(range(100))
+    assert not np.array_equal(np.sort(test.rows), np.arange(70, 100))
+
+
+@pytest.mark.parametrize("scheme", ["leave-one-group-out", "time-series", "holdout"])
+def test_what_is_not_drawn_is_not_repeated(scheme: Scheme) -> None:
+    """Catches repeats of the same folds, which would look like more evidence."""
+    with pytest.raises(DataError, match="nothing to repeat"):
+        make_folds(dataset(100), scheme=scheme, repeats=2)
+
+
 def test_strata_are_kept() -> None:
     """Catches a rare class that is missing in a fold, whose drop nobody would see."""
     rare = (np.arange(300) % 10 == 0).astype(int)
@@ -96,7 +159,8 @@ def test_duplicates_by_content_across_a_split_are_named(scheme: Scheme) -> None:
     [(dataset(3), "kfold", "3 samples cannot"), (dataset(30, classes=10), "stratified", r"fewer members.*0 \(3\)"),
      (dataset(30, per_group=10), "group", "the data have 3"), (Dataset({"x": np.zeros((9, 1))}, np.zeros(9)), "stratified", "integer"),
      (Dataset({"x": np.arange(9.0)[:, None]}, np.zeros(9, int)), "group", "the data have 0"),
-     (Dataset({"x": np.arange(9.0)[:, None]}), "stratified", "no targets")],
+     (Dataset({"x": np.arange(9.0)[:, None]}), "stratified", "no targets"),
+     (dataset(30, per_group=30), "leave-one-group-out", "the data have 1"), (dataset(5), "time-series", "5 samples cannot")],
 )  # fmt: skip
 def test_too_little_is_said(data: Dataset, scheme: Scheme, said: str) -> None:
     """Catches scikit-learn's own words, or a fold that is empty."""

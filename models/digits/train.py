@@ -3,9 +3,11 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from data import load, load_train
 from model import build
+from numpy.typing import NDArray
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +39,13 @@ def train(images: Tensor, labels: Tensor) -> nn.Module:
             optimizer.step()
             schedule.step()
     return model.eval()
+
+
+def fit(images: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> nn.Module:
+    """What `[folds] refit = "train:fit"` asks for: the same training on other samples."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    return train(torch.from_numpy(images), torch.from_numpy(labels))
 
 
 @torch.no_grad()

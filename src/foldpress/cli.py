@@ -59,6 +59,7 @@ def run(
     """The whole job: export, prune, quantize, benchmark, k-fold check, gate, report. The exit code is the verdict."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         report = foldpress.run(foldpress.load_recipe(recipe, override), output, resume=resume)
+        _summarize(report.document)
         out.show(report.document, *show_run(report.document), f"reports: {output / 'report.html'}")
     raise typer.Exit(report.exit_code)
 
@@ -161,6 +162,7 @@ def validate(
         found = foldpress.validate(
             baseline, artifact, data=data, limits=limits, confidence=confidence or 0.95, task=task
         )
+        _summarize(found)
         out.show(found, *show_validation(found))
     raise typer.Exit(_exit_code(found["verdict"]))
 
@@ -213,18 +215,29 @@ def bench(
 def gate(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     max_drop: MaxDrop = None, max_flips: MaxFlips = None, max_class_drop: MaxClassDrop = None,
+    max_metric_drop: Annotated[float | None, typer.Option(help="Largest drop of the whole-set metric.")] = None,
     min_speedup: Annotated[float | None, typer.Option(help="On the lower bound.")] = None,
     max_bytes: Annotated[float | None, typer.Option()] = None,
     max_latency_p90: Annotated[float | None, typer.Option(help="Milliseconds.")] = None,
     max_disagreement: Annotated[float | None, typer.Option(help="Largest share that changes with how it is run.")] = None,
     confidence: Confidence = None,
+    baseline: Annotated[Path | None, typer.Option(help="The last release's report.json, in its run's folder.")] = None,
+    max_drop_since: Annotated[float | None, typer.Option(help="Largest drop since then, on the upper bound.")] = None,
+    max_growth: Annotated[float | None, typer.Option(help="Largest share of bytes gained since then.")] = None,
+    max_slowdown: Annotated[float | None, typer.Option(help="Largest share of speed lost since then.")] = None,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Judge saved evidence again, perhaps by other limits; runs nothing."""
+    """Judge saved evidence again, perhaps by other limits or against the last release; runs nothing."""
+    from foldpress.saved import judge_saved
+
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop, min_speedup=min_speedup,
+        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop,
+                        max_metric_drop=max_metric_drop, min_speedup=min_speedup,
                         max_bytes=max_bytes, max_latency_p90=max_latency_p90, max_disagreement=max_disagreement)  # fmt: skip
-        found = foldpress.gate(folder, limits=limits, confidence=confidence)
+        since = _given(max_drop_since=max_drop_since, max_growth=max_growth, max_slowdown=max_slowdown)
+        document = judge_saved(folder, limits, confidence, baseline, since)
+        _summarize(document)
+        found = {key: document[key] for key in ("verdict", "checks")}
         out.show(found, verdict_line(found["verdict"], str(folder)), checks_table(found["checks"]))
     raise typer.Exit(_exit_code(found["verdict"]))
 
@@ -285,6 +298,12 @@ def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
 
 def _given(**limits: float | None) -> dict[str, float]:
     return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _summarize(document: dict[str, Any]) -> None:
+    from foldpress.benchmark.summary import append_summary
+
+    append_summary(document)
 
 
 def _exit_code(verdict: str) -> int:

@@ -2,23 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import (
     GroupKFold,
     GroupShuffleSplit,
     KFold,
+    LeaveOneGroupOut,
     ShuffleSplit,
     StratifiedGroupKFold,
     StratifiedKFold,
     StratifiedShuffleSplit,
+    TimeSeriesSplit,
 )
 
 from foldpress.data import Array, Dataset, Indices, check_disjoint
 from foldpress.errors import DataError, LeakageError
-
-Scheme = Literal["kfold", "stratified", "group", "stratified-group"]
+from foldpress.identity import Identity, identify
+from foldpress.schemes import GROUPED, UNREPEATED, Scheme
 
 _SPLITTERS: dict[str, Any] = {
     "kfold": KFold,
@@ -38,6 +40,10 @@ class SealedTest:
     def __len__(self) -> int:
         return len(self._dataset)
 
+    def census(self, *, grouped: bool) -> tuple[Array, Identity]:
+        """Targets and identities, [n], by which one can tell whether they are enough; nothing can be chosen by them."""
+        return self._dataset.y, identify(self._dataset, grouped=grouped)
+
     def open(self, artifact_sha256: str) -> Dataset:
         """The test samples, for judging the finished artifact with this digest.
 
@@ -55,7 +61,10 @@ class SealedTest:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Fold numbers of the development samples, [repeats, N], each in 0 … splits − 1, and the sealed test split."""
+    """Fold numbers of the development samples, [repeats, N], each in 0 … splits − 1, and the sealed test split.
+
+    A single fold cannot be left out: there are no rounds then, and the test split is all that is judged.
+    """
 
     development: Dataset
     numbers: Indices
@@ -66,9 +75,19 @@ class Folds:
         """How many folds each repeat has."""
         return int(self.numbers.max()) + 1
 
+    @property
+    def parts(self) -> Indices:
+        """By which numbers calibration samples are drawn, about as many from each, [repeats, N]."""
+        return self.numbers
+
     def rounds(self) -> Iterator[tuple[int, int]]:
         """Every (repeat, fold): one round of leaving a fold out."""
-        return ((repeat, fold) for repeat in range(len(self.numbers)) for fold in range(self.splits))
+        folds = range(self.splits) if self.splits > 1 else ()
+        return ((repeat, fold) for repeat in range(len(self.numbers)) for fold in folds)
+
+    def left_out(self, repeat: int, fold: int) -> tuple[int, int]:
+        """The number that calibration leaves out in this round, and the row of `numbers` that has it."""
+        return fold, repeat
 
     def held_out(self, repeat: int, fold: int) -> Indices:
         """Development samples of one fold."""
@@ -77,6 +96,48 @@ class Folds:
     def calibration(self, repeat: int, fold: int) -> Indices:
         """Development samples of all other folds."""
         return np.flatnonzero(self.numbers[repeat] != fold)
+
+    def training(self, repeat: int, fold: int) -> "Folds":
+        """The samples that a round may learn from, as one fold. The test split stays as sealed as it is."""
+        rows = self.calibration(repeat, fold)
+        return Folds(self.development.select(rows), np.zeros((1, len(rows)), np.intp), self.test)
+
+
+@dataclass(frozen=True, eq=False)
+class PastFolds(Folds):
+    """Folds in time: each is judged by what was learned from the samples before it, and from none after.
+
+    Leaving a fold out is a merge of the others, so every round has a row of `numbers` of its own, [splits, N]: 0 is the past,
+    and 1, the fold itself and all that comes after, is left out. `blocks` [N] counts from 0, which is only learned from.
+    """
+
+    blocks: Indices
+
+    @property
+    def splits(self) -> int:
+        """How many folds are judged."""
+        return len(self.numbers)
+
+    @property
+    def parts(self) -> Indices:
+        """Samples are drawn about equally from each block, so that every round has some."""
+        return self.blocks[None]
+
+    def rounds(self) -> Iterator[tuple[int, int]]:
+        """Every (0, fold), in time."""
+        return ((0, fold) for fold in range(self.splits))
+
+    def left_out(self, repeat: int, fold: int) -> tuple[int, int]:  # noqa: ARG002  # there is one repeat
+        """The fold itself and all that comes after."""
+        return 1, fold
+
+    def held_out(self, repeat: int, fold: int) -> Indices:  # noqa: ARG002  # there is one repeat
+        """The block after the past of this round."""
+        return np.flatnonzero(self.blocks == fold + 1)
+
+    def calibration(self, repeat: int, fold: int) -> Indices:  # noqa: ARG002  # there is one repeat
+        """The past."""
+        return np.flatnonzero(self.blocks <= fold)
 
 
 def make_folds(
@@ -90,19 +151,35 @@ def make_folds(
 ) -> Folds:
     """Keep a test split apart, and number the folds of the rest, by scikit-learn's splitters.
 
+    Args:
+        dataset: for "time-series" in the order of time.
+        splits: how many folds; "leave-one-group-out" has one for each group, and "holdout" none.
+        scheme: which samples stay together, and what may be learned from.
+        repeats: how often the folds are drawn, where they are drawn at all.
+        test: share of the samples in the test split; of the groups, where they are kept whole.
+        seed: of every draw.
+
     Raises:
-        DataError: too few samples, a class or too few groups for the folds, no targets or groups where they are needed.
+        DataError: too few samples, a class or too few groups for the folds, no targets or groups where they are needed, or
+            repeats of what is not drawn.
         LeakageError: the same content on both sides of a split.
     """
+    if repeats > 1 and scheme in UNREPEATED:
+        raise DataError(
+            f"scheme = {scheme!r} has nothing to repeat: no part of it is drawn", mend="[folds] repeats = 1"
+        )
     _check_counts(dataset, splits, scheme)
     kept, tested = _test_split(dataset, scheme, test, seed)
-    development = dataset.select(kept)
+    development, sealed = dataset.select(kept), SealedTest(dataset.select(tested))
     _check_counts(development, splits, scheme)
     numbers = np.stack([_number(development, splits, scheme, seed + repeat) for repeat in range(repeats)])
     for repeat in numbers:
-        parts = {f"fold {fold}": development.select(np.flatnonzero(repeat == fold)) for fold in range(splits)}
+        parts = {f"fold {fold}": development.select(np.flatnonzero(repeat == fold)) for fold in np.unique(repeat)}
         check_disjoint({**parts, "test": dataset.select(tested)})
-    return Folds(development, numbers, SealedTest(dataset.select(tested)))
+    if scheme != "time-series":
+        return Folds(development, numbers, sealed)
+    blocks = numbers[0]
+    return PastFolds(development, np.stack([(blocks > fold).astype(np.intp) for fold in range(splits)]), sealed, blocks)
 
 
 def _strata(dataset: Dataset, scheme: Scheme) -> Array | None:
@@ -111,11 +188,13 @@ def _strata(dataset: Dataset, scheme: Scheme) -> Array | None:
 
 def _groups(dataset: Dataset, scheme: Scheme) -> Array | None:
     """The groups, where the scheme keeps them whole: the others' splitters would warn that they ignore them."""
-    return dataset.group if scheme.endswith("group") else None
+    return dataset.group if scheme in GROUPED else None
 
 
 def _check_counts(dataset: Dataset, splits: int, scheme: Scheme) -> None:
-    if len(dataset) < splits:
+    if scheme == "holdout":
+        return
+    if len(dataset) < splits + (scheme == "time-series"):
         raise DataError(
             f"{len(dataset)} samples cannot be divided into {splits} folds",
             mend="give more data, or lower [folds] splits",
@@ -131,23 +210,33 @@ def _check_counts(dataset: Dataset, splits: int, scheme: Scheme) -> None:
                 f"classes with fewer members than the {splits} folds: {', '.join(few)}",
                 mend="add samples of them, lower [folds] splits, or use scheme = 'kfold'",
             )
-    if scheme.endswith("group"):
+    if scheme in GROUPED:
         groups = dataset.group
-        count = 0 if groups is None else len(np.unique(groups))
-        if count < splits:
+        count, needed = (
+            0 if groups is None else len(np.unique(groups)),
+            2 if scheme == "leave-one-group-out" else splits,
+        )
+        if count < needed:
             raise DataError(
-                f"scheme = {scheme!r} with {splits} folds needs as many groups; the data have {count}",
+                f"scheme = {scheme!r} with {needed} folds needs as many groups; the data have {count}",
                 mend="add the array `group`, one entry a sample, or lower [folds] splits",
             )
 
 
 def _test_split(dataset: Dataset, scheme: Scheme, share: float, seed: int) -> tuple[Indices, Indices]:
     rows = np.arange(len(dataset))
+    if scheme == "time-series":  # the latest
+        cut = len(rows) - max(1, round(share * len(rows)))
+        return rows[:cut], rows[cut:]
     if scheme == "stratified-group":  # no shuffle-split exists for both; one fold of about the right size serves
         splitter: Any = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
     else:
-        kinds = {"kfold": ShuffleSplit, "stratified": StratifiedShuffleSplit, "group": GroupShuffleSplit}
-        splitter = kinds[scheme](1, test_size=share, random_state=seed)
+        kinds = {
+            "stratified": StratifiedShuffleSplit,
+            "group": GroupShuffleSplit,
+            "leave-one-group-out": GroupShuffleSplit,
+        }
+        splitter = kinds.get(scheme, ShuffleSplit)(1, test_size=share, random_state=seed)
     try:
         kept, tested = next(splitter.split(rows, _strata(dataset, scheme), _groups(dataset, scheme)))
     except ValueError as error:
@@ -156,10 +245,21 @@ def _test_split(dataset: Dataset, scheme: Scheme, share: float, seed: int) -> tu
 
 
 def _number(dataset: Dataset, splits: int, scheme: Scheme, seed: int) -> Indices:
-    numbers = np.empty(len(dataset), np.intp)
-    splitter = _SPLITTERS[scheme](splits, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(
-        splitter.split(np.arange(len(dataset)), _strata(dataset, scheme), _groups(dataset, scheme))
-    ):
+    """The fold of every sample; in time, the block, 0 being the one before the first fold."""
+    numbers = np.zeros(len(dataset), np.intp)
+    if scheme == "holdout":
+        return numbers
+    rounds = _splitter(splits, scheme, seed).split(
+        np.arange(len(dataset)), _strata(dataset, scheme), _groups(dataset, scheme)
+    )
+    for fold, (_, held_out) in enumerate(rounds, scheme == "time-series"):
         numbers[held_out] = fold
     return numbers
+
+
+def _splitter(splits: int, scheme: Scheme, seed: int) -> Any:
+    if scheme == "leave-one-group-out":
+        return LeaveOneGroupOut()
+    if scheme == "time-series":
+        return TimeSeriesSplit(splits)
+    return _SPLITTERS[scheme](splits, shuffle=True, random_state=seed)

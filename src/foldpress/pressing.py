@@ -11,9 +11,10 @@ from foldpress.choice import choose
 from foldpress.folds import Folds
 from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press
+from foldpress.optimizer.press import Press, Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.reuse import reused_or_collected
 from foldpress.optimizer.samples import calibration_rows, shortage
@@ -34,19 +35,19 @@ class Pressing:
         recipe: what is asked for.
         baseline: the exported graph.
         folds: calibration samples are drawn from the development samples, about equally many from each fold.
-        store: the file of their statistics.
+        store: the file of their statistics, or None to keep them in memory only.
 
     Raises:
         RequestError: the baseline is quantized, and more is asked for.
     """
 
-    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path) -> None:
+    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path | None = None) -> None:
         self.recipe, self.folds, self._store = recipe, folds, store
         if recipe.prune is not None or recipe.quantize is not None:
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)
         table = recipe.quantize or QuantizeTable()
-        rows = calibration_rows(folds.numbers, table.samples, recipe.folds.seed)
+        rows = calibration_rows(folds.parts, table.samples, recipe.folds.seed)
         self.press = Press(
             self.cleaned.model,
             folds.development.select(rows),
@@ -58,13 +59,14 @@ class Pressing:
             keep_float=table.keep_float,
             float_macs=table.float_macs,
             weights=choose_weights(table.weight_passes, table.precision),
-            statistics=partial(reused_or_collected, store),
+            statistics=Collection.collect if store is None else partial(reused_or_collected, store),
         )
         self.shortage = shortage(folds.numbers[:, rows], table.samples) if self.press.learns else ()
 
     def collect(self) -> dict[str, Any]:
         """The one pass over the calibration samples. What an earlier run left is not taken for it."""
-        self._store.unlink(missing_ok=True)
+        if self._store is not None:
+            self._store.unlink(missing_ok=True)
         self.press.collect()
         return {}
 
@@ -95,8 +97,14 @@ class Pressing:
     def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
         """Every repeat and fold, with the graph made without that fold."""
         for repeat, fold in self.folds.rounds():
-            pressed = self.press.without(fold, repeat)
-            yield repeat, fold, pressed.quantized or pressed.pruned or self.cleaned.model
+            yield repeat, fold, self._last(self.press.without(*self.folds.left_out(repeat, fold)))
+
+    def shipped(self) -> ir.Model:
+        """The graph that learned from all folds, written nowhere."""
+        return self._last(self.press.ship())
+
+    def _last(self, pressed: Pressed) -> ir.Model:
+        return pressed.quantized or pressed.pruned or self.cleaned.model
 
 
 def _prune(table: PruneTable | None) -> Prune | None:

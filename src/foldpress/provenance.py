@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import foldpress
@@ -32,12 +33,15 @@ def stage_key(recipe: Recipe, found: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps([asked, found, versions], sort_keys=True).encode()).hexdigest()
 
 
-def manifest_facts(recipe: Recipe, found: dict[str, str], report: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest says beside the files."""
+def manifest_facts(
+    recipe: Recipe, found: dict[str, str], report: dict[str, Any], judged: Sequence[str]
+) -> dict[str, Any]:
+    """What the manifest says beside the files; `judged` are the tables of evidence that it vouches for."""
     return {
         "schema": report["schema"],
         "foldpress": foldpress.__version__,
         "verdict": report["verdict"],
+        "judged": judged,
         "digests": found,
         "seeds": {"folds": recipe.folds.seed},
         "environment": report["environment"],

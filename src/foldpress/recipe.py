@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from foldpress.benchmark.plan import LatencyPlan, latency_plans, split_providers
 from foldpress.errors import RecipeError, RequestError
 from foldpress.precision import PrecisionName, choose_precision
+from foldpress.schemes import Scheme
 from foldpress.weight_passes import choose_weights
 
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
@@ -71,22 +72,35 @@ class DataTable(_Table):
     source: str
     train: str | None = None
     task: str = "classification"
+    metric: str | None = None
 
     @model_validator(mode="after")
     def _known_task(self) -> "DataTable":
         if self.task not in ("classification", "regression") and ":" not in self.task:
             raise ValueError(f"task {self.task!r} is none of classification, regression, module:callable")
+        if self.metric is not None and self.metric not in ("f1", "auc") and ":" not in self.metric:
+            raise ValueError(f"metric {self.metric!r} is none of f1, auc, module:callable")
         return self
 
 
 class FoldsTable(_Table):
-    """`[folds]`: which sample may be seen when. `scheme` None: stratified for classes, else kfold."""
+    """`[folds]`: which sample may be seen when. `scheme` None: stratified for classes, else kfold.
+
+    `refit` names what trains the network anew without a fold: `module:callable`.
+    """
 
     splits: Annotated[int, Field(ge=2)] = 5
-    scheme: Literal["kfold", "stratified", "group", "stratified-group"] | None = None
+    scheme: Scheme | None = None
     repeats: Count = 1
+    refit: Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")] | None = None
     test: Share = 0.2
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _folds_to_refit_in(self) -> "FoldsTable":
+        if self.refit is not None and self.scheme == "holdout":
+            raise ValueError("refit trains anew in each fold, and scheme = 'holdout' has none")
+        return self
 
 
 class PruneTable(_Table):
@@ -177,6 +191,7 @@ class GateTable(_Table):
     confidence: Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)] = 0.95
     max_flips: Limit | None = None
     max_class_drop: Limit | None = None
+    max_metric_drop: Limit | None = None
     min_speedup: Limit | None = None
     max_bytes: Bytes | None = None
     max_latency_p90: Milliseconds | None = None

@@ -44,7 +44,7 @@ def show_validation(found: dict[str, Any]) -> list[Any]:
     """Both graphs' scores, every check, the verdict."""
     test = found["accuracy"]["test"]
     metric = found["accuracy"]["metric"]
-    summary = f"{metric} {test['baseline']:.4g} → {test['artifact']:.4g} on {test['n']} samples"
+    summary = f"{metric} {score(test['baseline'], metric)} → {score(test['artifact'], metric)} on {test['n']} samples"
     return [verdict_line(found["verdict"], summary), checks_table(found["checks"])]
 
 

@@ -21,6 +21,7 @@ from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
+from foldpress.identity import identify
 from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
@@ -200,7 +201,8 @@ def validate(
         "has_labels": scorer.has_labels, "graphs": {name: describe_graph(path) for name, path in graphs.items()},
         "timing": {}, "environment": environment(),
     }  # fmt: skip
-    report = build_report(Evidence(facts, pair(scorer, dataset, *outputs)), limits, confidence)
+    table = pair(scorer, dataset, outputs[0], outputs[1], identity=identify(dataset, grouped=True))
+    report = build_report(Evidence(facts, table), limits, confidence)
     return {key: report[key] for key in ("verdict", "checks", "accuracy", "graphs", "confidence")}
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from foldpress.benchmark.intervals import (
     clopper_pearson_upper,
+    corrected_mean_upper,
     mean_upper,
     quantile_samples,
     quantile_upper,
@@ -20,6 +21,22 @@ from foldpress.benchmark.intervals import (
 )
 
 Z = float(stats.norm.ppf(0.95))
+# Tango's two-sided limits as published, each of them two one-sided bounds: lost, gained, n, two-sided confidence, limits.
+PUBLISHED = [
+    (9, 3, 32, 0.95, -0.027, 0.390),  # Tango, Statistics in Medicine 17, 1998
+    (0, 1, 44, 0.90, -0.096, 0.037),  # Tang, Tang and Chan, Statistics in Medicine 22, 2003
+    (16, 8, 86, 0.95, -0.020, 0.207),  # Agresti and Min, Statistics in Medicine 24, 2005
+    (1, 7, 21, 0.95, -0.517, -0.026),  # Fagerland, Lydersen and Laake, Statistics in Medicine 33, 2014
+    (3, 1, 14, 0.95, -0.1670, 0.4327),  # Tang, Ling, Ling and Tian, Statistics in Medicine 29, 2010
+    (25, 2, 102, 0.95, 0.139, 0.321),  # Chang et al., 2024
+]  # all as quoted in the tests of ratesci 0.5 (P. Laud)
+# The limits that R 4.6.1 with PropCIs 0.3.0, scoreci.mp, gives at 90 % two-sided, whose bisection ends at 1e-7.
+PROPCIS = [
+    (7, 0, 14, 0.2570677, 0.7012181), (0, 0, 14, -0.1619549, 0.1619548), (3, 2, 14, -0.2050939, 0.3384871),
+    (1, 0, 14, -0.1020945, 0.2655757), (5, 5, 16, -0.3134394, 0.3134394), (13, 1, 14, 0.4688484, 0.9678002),
+    (14, 0, 14, 0.6760902, 1.0), (0, 14, 14, -1.0, -0.6760903), (2, 9, 20, -0.5665505, -0.0840529),
+    (10, 3, 50, 0.0233805, 0.2607449), (4, 1, 28, -0.0300108, 0.2561974), (25, 12, 200, 0.0154765, 0.1164465),
+]  # fmt: skip
 SMALL = [(b, c, n) for n in (1, 2, 10, 40) for b, c in product(range(n + 1), repeat=2) if b + c <= n]
 LARGE = [(0, 0, 300), (3, 0, 300), (3, 1, 300), (0, 4, 300), (40, 39, 5000), (7, 2, 10_000)]
 
@@ -48,6 +65,21 @@ def searched(b: int, c: int, n: int, z: float = Z) -> float:
 def test_tango_is_the_root_of_the_printed_equation(b: int, c: int, n: int) -> None:
     """Catches lost and gained swapped, a slip in q, and a root finder that stops at the trivial root."""
     assert tango_upper(b, c, n) == pytest.approx(searched(b, c, n), abs=1e-8)
+
+
+@pytest.mark.parametrize(("b", "c", "n", "confidence", "low", "high"), PUBLISHED)
+def test_tango_as_published(b: int, c: int, n: int, confidence: float, low: float, high: float) -> None:
+    """Catches an equation that was copied wrongly, both here and in its own test. The lower limit is the other way round."""
+    one_sided, digits = (1 + confidence) / 2, len(str(low).partition(".")[2])
+    assert tango_upper(b, c, n, one_sided) == pytest.approx(high, abs=0.5 * 10**-digits)
+    assert -tango_upper(c, b, n, one_sided) == pytest.approx(low, abs=0.5 * 10**-digits)
+
+
+@pytest.mark.parametrize(("b", "c", "n", "low", "high"), PROPCIS)
+def test_tango_as_propcis_has_it(b: int, c: int, n: int, low: float, high: float) -> None:
+    """Catches a slip at the corners, where papers give no examples: nothing flipped, everything did."""
+    assert tango_upper(b, c, n) == pytest.approx(high, abs=3e-7)
+    assert -tango_upper(c, b, n) == pytest.approx(low, abs=3e-7)
 
 
 @pytest.mark.parametrize("n", [1, 20, 299, 10_000])
@@ -118,6 +150,17 @@ def test_mean_upper_is_the_t_test_and_says_nothing_of_one() -> None:
     interval = stats.ttest_1samp(values, 0, alternative="less").confidence_interval(0.95)
     assert mean_upper(values) == pytest.approx(interval.high)
     assert mean_upper(values[:1]) == math.inf
+
+
+def test_corrected_mean_upper_by_its_formula() -> None:
+    """Catches a correction that is left out, added to the error instead of the variance, or of other degrees of freedom."""
+    drops, ratio = np.array([0.01, 0.03, 0.0, 0.02, 0.01]), 0.25
+    centre = sum(drops) / 5
+    squared = sum((drop - centre) ** 2 for drop in drops) / 4
+    bound = centre + 2.131847 * math.sqrt((1 / 5 + ratio) * squared)  # the 95 % quantile of Student's t with 4 degrees
+    assert corrected_mean_upper(drops, ratio) == pytest.approx(bound)
+    assert corrected_mean_upper(drops, 0.0) == pytest.approx(mean_upper(drops))
+    assert corrected_mean_upper(drops[:1], ratio) == math.inf
 
 
 def test_quantiles_need_loadgens_samples() -> None:

@@ -4,6 +4,8 @@ evidence/facts.json    what was judged: graphs, metric, limits, recipe, layers, 
 evidence/test.npz      one row a sample of the test split: the shipped graph
 evidence/flips.npz     pictures of test samples whose prediction changed; only where an input is an image
 evidence/folds.npz     one row a sample and repeat: the graph made without the sample's fold
+evidence/refit.npz     the same, where the recipe asks for it, with networks that were trained without the sample's fold
+evidence/whole_set.npz a metric of the whole test split, and its drop in resamples; only where one is asked for
 evidence/latency.json  every latency sample in milliseconds, by provider, batch and graph
 """
 
@@ -17,20 +19,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foldpress.benchmark.whole_set import MetricDrop, load_metric
 from foldpress.errors import RequestError
 from foldpress.files import read_arrays, replacing, sha256, write_json
 
 SCHEMA = 1
+TABLES = ("test", "folds", "refit")
+JUDGED = (*TABLES, "whole_set")
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNTOLD: NDArray[Any] = np.empty(0)
 # What the gate reads: a manifest that does not vouch for all of it vouches for nothing.
-_JUDGED = ("evidence/facts.json", "evidence/test.npz", "evidence/folds.npz", "evidence/latency.json")
+_JUDGED = ("evidence/facts.json", "evidence/latency.json")
+_ONCE = ("test", "folds")  # what every run was judged on before manifests said so
 
 
 @dataclass(frozen=True, eq=False)
 class Paired:
     """One row for each scored sample; every array is [N], or [N, …] for predictions and targets of more axes.
 
-    Scores are the per-sample terms whose mean is the metric (for accuracy: 1 right, 0 wrong); larger is better.
+    Scores are the per-sample terms whose mean is the metric (for accuracy: 1 right, 0 wrong); larger is better. Samples of
+    one `group` may err together; unless told, each is a group of its own. `trained_on` is how many samples the scored
+    networks were trained on, where that is known, else 0. `kl` and `difference` are how far the outputs are apart (see
+    `divergence.py`), NaN where that was not measured.
     """
 
     sample: NDArray[Any]
@@ -41,6 +51,19 @@ class Paired:
     artifact: NDArray[Any]
     baseline_score: NDArray[Any]
     artifact_score: NDArray[Any]
+    group: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
+    trained_on: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
+    kl: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
+    difference: NDArray[Any] = field(default_factory=lambda: _UNTOLD)
+
+    def __post_init__(self) -> None:
+        if self.group is _UNTOLD:
+            object.__setattr__(self, "group", self.sample)
+        if self.trained_on is _UNTOLD:
+            object.__setattr__(self, "trained_on", np.zeros(len(self.sample), np.int64))
+        for name in ("kl", "difference"):
+            if getattr(self, name) is _UNTOLD:
+                object.__setattr__(self, name, np.full(len(self.sample), np.nan))
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -87,7 +110,7 @@ class Evidence:
     """What a run, a `validate` or a `bench` measured. Everything but the facts may be absent.
 
     `facts` holds plain JSON values: artifact, baseline (file names), task, metric, classes, limits, confidence, recipe,
-    graphs, layers, digests, timing, environment, log.
+    graphs, layers, digests, timing, environment, log, and `judged`: the names of the tables that must be there.
     """
 
     facts: dict[str, Any]
@@ -95,6 +118,13 @@ class Evidence:
     folds: Paired | None = None
     latency: list[LatencySamples] = field(default_factory=list)
     pictures: Pictures | None = None
+    refit: Paired | None = None
+    whole_set: MetricDrop | None = None
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """What the gate has to see."""
+        return tuple(name for name in JUDGED if name == "test" or name in self.facts.get("judged", ()))
 
 
 def save_facts(facts: dict[str, Any], folder: Path) -> None:
@@ -133,21 +163,23 @@ def load_evidence(folder: Path) -> Evidence:
         latency = [
             LatencySamples(**entry) for entry in json.loads((folder / "latency.json").read_text(encoding="utf-8"))
         ]
-        tables = {name: _load_table(folder / f"{name}.npz") for name in ("test", "folds")}
+        tables = {name: _load_table(folder / f"{name}.npz") for name in TABLES}
         pictures = _load_pictures(folder / "flips.npz")
+        whole_set = load_metric(folder / "whole_set.npz")
     except _UNREADABLE as error:
         raise RequestError(f"no readable evidence in {folder}: {error}", mend="foldpress run RECIPE -o DIR") from error
     if not isinstance(facts, dict) or facts.pop("schema", None) != SCHEMA:
         raise RequestError(
             f"the evidence in {folder} has another schema", mend="run the recipe again with this version"
         )
-    return Evidence(facts, tables["test"], tables["folds"], latency, pictures)
+    return Evidence(facts, latency=latency, pictures=pictures, whole_set=whole_set, **tables)
 
 
 def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Files that are missing or are no longer what the manifest says, each with the reason."""
     listed = manifest.get("files", {})
-    changed = [f"{name} is not in the manifest" for name in _JUDGED if name not in listed]
+    judged = [*_JUDGED, *(f"evidence/{name}.npz" for name in manifest.get("judged", _ONCE))]
+    changed = [f"{name} is not in the manifest" for name in judged if name not in listed]
     for name, entry in listed.items():
         path = folder / name
         if not path.is_file():
@@ -165,4 +197,7 @@ def _load_table(path: Path) -> Paired | None:
     if not path.is_file():
         return None
     arrays = read_arrays(path)
-    return Paired(**{column.name: arrays[column.name] for column in fields(Paired)})
+    table = Paired(**{column.name: arrays[column.name] for column in fields(Paired) if column.name in arrays})
+    if len({len(getattr(table, column.name)) for column in fields(Paired)}) > 1:
+        raise ValueError(f"the columns of {path.name} are of unequal length")
+    return table

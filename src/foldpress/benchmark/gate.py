@@ -16,6 +16,8 @@ from foldpress.errors import RequestError
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 EXIT_CODES: dict[str, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+_UNASKED = "[data] metric was not measured, or its resamples show no spread"
+_CPU = "CPUExecutionProvider"
 _PROVABLE = 1e-9  # no data set is large enough to prove a smaller drop
 
 
@@ -34,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the gate looks at; None where it was not measured.
+    """What the gate looks at; None where it was not asked for, and empty where it is missing.
 
     `class_drops` has (class, samples, drop, upper bound); `latency` the artifact's rows of report.json.
     """
@@ -45,6 +47,8 @@ class Figures:
     class_drops: list[tuple[int, int, float, float]] | None = None
     artifact_bytes: int | None = None
     latency: list[dict[str, Any]] | None = None
+    refit: dict[str, Any] | None = None
+    whole_set: dict[str, Any] | None = None
     agreement: dict[str, Any] | None = None
 
 
@@ -54,16 +58,25 @@ def judge(limits: Mapping[str, float], figures: Figures) -> list[Check]:
     Raises:
         RequestError: no limit, an unknown one, or one that is negative or no number.
     """
+    check_limits(limits, tuple(_CHECKS))
+    return [check for name, limit in limits.items() for check in _CHECKS[name](limit, figures)]
+
+
+def check_limits(limits: Mapping[str, float], known: tuple[str, ...]) -> None:
+    """Refuse what is no set of limits.
+
+    Raises:
+        RequestError: no limit, an unknown one, or one that is negative or no number.
+    """
     if not limits:
         raise RequestError(
-            "no limit is set: a gate without one would let everything through", available=", ".join(_CHECKS)
+            "no limit is set: a gate without one would let everything through", available=", ".join(known)
         )
     for name, limit in limits.items():
-        if name not in _CHECKS:
-            raise RequestError(f"there is no limit {name!r}", available=", ".join(_CHECKS))
+        if name not in known:
+            raise RequestError(f"there is no limit {name!r}", available=", ".join(known))
         if not (math.isfinite(limit) and limit >= 0):
             raise RequestError(f"the limit {name} = {limit} is no number of zero or more")
-    return [check for name, limit in limits.items() for check in _CHECKS[name](limit, figures)]
 
 
 def verdict_of(checks: list[Check]) -> Verdict:
@@ -78,12 +91,14 @@ def _max_drop(limit: float, figures: Figures) -> list[Check]:
     checks = [_drop("max_drop", "the shipped graph, test split", limit, figures.test, figures.confidence)]
     if figures.folds is not None:
         checks.append(_drop("max_drop_folds", "the recipe, held-out folds", limit, figures.folds, figures.confidence))
+    if figures.refit is not None:
+        checks.append(_drop("max_drop_refit", "networks trained anew", limit, figures.refit, figures.confidence))
     return checks
 
 
 def _drop(name: str, what: str, limit: float, block: dict[str, Any] | None, confidence: float) -> Check:
     block = block or {}
-    check = _below(name, f"drop of {what}", block.get("drop"), block.get("drop_upper"), limit, block.get("n"))
+    check = below(name, f"drop of {what}", block.get("drop"), block.get("drop_upper"), limit, block.get("n"))
     if check.verdict != "INCONCLUSIVE" or check.value is None or check.bound is None or check.n is None:
         return check
     if limit <= max(check.value, _PROVABLE):
@@ -100,24 +115,28 @@ def _max_flips(limit: float, figures: Figures) -> list[Check]:
     test = figures.test or {}
     bound = test.get("flips_upper")
     return [
-        _below(
-            "max_flips", "changed predictions", test.get("flips"), bound, limit, test.get("n"), test.get("flips_why")
-        )
+        below("max_flips", "changed predictions", test.get("flips"), bound, limit, test.get("n"), test.get("flips_why"))
     ]
 
 
 def _max_class_drop(limit: float, figures: Figures) -> list[Check]:
     if not figures.class_drops:
-        return [_below("max_class_drop", "drop of a class", None, None, limit, None, "there are no classes")]
+        return [below("max_class_drop", "drop of a class", None, None, limit, None, "there are no classes")]
     # What is no number counts as the worst: NaN compares false, and would else be passed over.
     label, n, drop, _ = max(figures.class_drops, key=lambda entry: _number(entry[2], math.inf))
     bound = max((entry[3] for entry in figures.class_drops), key=lambda bound: _number(bound, math.inf))
-    return [_below("max_class_drop", f"largest drop of a class ({label})", drop, bound, limit, n)]
+    return [below("max_class_drop", f"largest drop of a class ({label})", drop, bound, limit, n)]
+
+
+def _max_metric_drop(limit: float, figures: Figures) -> list[Check]:
+    block = figures.whole_set or {}
+    what = f"drop of {block.get('metric', 'the whole set')} on the test split"
+    return [below("max_metric_drop", what, block.get("drop"), block.get("drop_upper"), limit, block.get("n"), _UNASKED)]
 
 
 def _max_bytes(limit: float, figures: Figures) -> list[Check]:
     size = figures.artifact_bytes
-    return [_below("max_bytes", "size of the artifact in bytes", size, size, limit, None)]
+    return [below("max_bytes", "size of the artifact in bytes", size, size, limit, None)]
 
 
 def _min_speedup(limit: float, figures: Figures) -> list[Check]:
@@ -131,7 +150,10 @@ def _speedup(limit: float, row: dict[str, Any]) -> Check:
     value, low = row["speedup"], row["speedup_low"]
     what = f"speedup on {row['provider']} at batch {row['batch']}"
     verdict: Verdict
-    if value is None or low is None or not _finite(value, low):
+    if elsewhere := _elsewhere(row):
+        verdict, why = "INCONCLUSIVE", f"{what} was not measured: {elsewhere}"
+        value, low = _known(value, low)
+    elif value is None or low is None or not _finite(value, low):
         verdict, why = "INCONCLUSIVE", f"{what} was not measured: {row.get('speedup_low_why', 'no figure')}"
         value, low = _known(value, low)
     elif value < limit:
@@ -149,13 +171,24 @@ def _speedup(limit: float, row: dict[str, Any]) -> Check:
 
 
 def _max_latency_p90(limit: float, figures: Figures) -> list[Check]:
-    name, what = "max_latency_p90", "p90 latency in ms"
     slowest_first = sorted(figures.latency or [{}], key=lambda row: -_number(row.get("p90_upper_ms"), math.inf))
-    checks = [
-        _below(name, what, row.get("p90_ms"), row.get("p90_upper_ms"), limit, row.get("n"), row.get("p90_ms_why"))
-        for row in slowest_first
-    ]
-    return [_worst(checks)]
+    return [_worst([_p90(limit, row) for row in slowest_first])]
+
+
+def _p90(limit: float, row: dict[str, Any]) -> Check:
+    elsewhere = _elsewhere(row)
+    value, bound = (None, None) if elsewhere else (row.get("p90_ms"), row.get("p90_upper_ms"))
+    reason = elsewhere or row.get("p90_ms_why")
+    return below("max_latency_p90", "p90 latency in ms", value, bound, limit, row.get("n"), reason)
+
+
+def _elsewhere(row: dict[str, Any]) -> str | None:
+    """Why a latency is not that of the provider asked for; None where it is. The CPU has nothing to fall back to."""
+    provider = row.get("provider")
+    if provider in (None, _CPU):
+        return None
+    share = (row.get("placement") or {}).get(provider, 0.0)
+    return None if share == 1 else f"{provider} ran {share:.0%} of the nodes"
 
 
 def _max_disagreement(limit: float, figures: Figures) -> list[Check]:
@@ -163,7 +196,7 @@ def _max_disagreement(limit: float, figures: Figures) -> list[Check]:
     what = "predictions of the artifact that change with how it is run"
     reason = found.get("share_why")
     return [
-        _below("max_disagreement", what, found.get("share"), found.get("share_upper"), limit, found.get("n"), reason)
+        below("max_disagreement", what, found.get("share"), found.get("share_upper"), limit, found.get("n"), reason)
     ]
 
 
@@ -172,7 +205,7 @@ def _worst(checks: list[Check]) -> Check:
     return next(check for check in checks if check.verdict == verdict_of(checks))
 
 
-def _below(
+def below(
     name: str,
     what: str,
     value: float | None,
@@ -225,6 +258,7 @@ _CHECKS: dict[str, Callable[[float, Figures], list[Check]]] = {
     "max_drop": _max_drop,
     "max_flips": _max_flips,
     "max_class_drop": _max_class_drop,
+    "max_metric_drop": _max_metric_drop,
     "min_speedup": _min_speedup,
     "max_bytes": _max_bytes,
     "max_latency_p90": _max_latency_p90,

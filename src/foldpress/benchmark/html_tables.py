@@ -148,7 +148,9 @@ def _accuracy_row(table: Table, label: str, measured: Mapping[str, Any], metric:
     exact = measured.get("clopper_pearson_upper")
     under = "" if exact is None else f"Clopper–Pearson {score(exact, metric)}"
     bound = table.cell(measured, "drop_upper", lambda value: score(value, metric), under)
-    flips = [table.cell(measured, "flips", percent), table.cell(measured, "flips_upper", percent)]
+    apart = (measured.get("divergence") or {}).get("kl_mean")
+    moved = "" if apart is None else f"KL {apart:.2g} nats"
+    flips = [table.cell(measured, "flips", percent, moved), table.cell(measured, "flips_upper", percent)]
     return [Cell(label), table.cell(measured, "n", count), *scores, bound, *flips]
 
 

@@ -19,22 +19,24 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 _ABOVE = 1e-9  # far below one flip in any sample there will be
+_ROUNDING = 1e-9  # of fractions that add up to n
 
 
-def tango_upper(lost: int, gained: int, n: int, confidence: float = 0.95) -> float:
+def tango_upper(lost: float, gained: float, n: float, confidence: float = 0.95, *, degrees: int | None = None) -> float:
     """One-sided upper bound on the drop (b − c)/n of paired proportions.
 
     Args:
-        lost: samples right before and wrong after (b).
+        lost: samples right before and wrong after (b). Like the others a fraction where samples count for less than one.
         gained: samples wrong before and right after (c).
         n: all samples.
         confidence: one-sided, in [0.5, 1).
+        degrees: of freedom, where the variance had to be estimated: Student's quantile takes the place of the normal's.
     """
-    if n <= 0 or min(lost, gained) < 0 or lost + gained > n:
+    if n <= 0 or min(lost, gained) < 0 or lost + gained > n * (1 + _ROUNDING):
         raise ValueError(f"no such table: lost {lost}, gained {gained} of {n}")
-    z = float(stats.norm.ppf(confidence))
+    z = float(stats.norm.ppf(confidence) if degrees is None else stats.t.ppf(confidence, degrees))
     drop = (lost - gained) / n
-    if lost == n:
+    if lost >= n:
         return 1.0
 
     def excess(bound: float) -> float:
@@ -53,10 +55,27 @@ def clopper_pearson_upper(events: int, n: int, confidence: float = 0.95) -> floa
 
 
 def mean_upper(differences: NDArray[Any], confidence: float = 0.95) -> float:
-    """One-sided upper bound on the mean of independent differences, by Student's t; infinite for fewer than two."""
-    if len(differences) < 2:  # a spread needs two
+    """One-sided upper bound on the mean of independent differences, by Student's t; infinite where it cannot be told."""
+    if len(differences) < 2 or not np.isfinite(differences).all():  # a spread needs two
         return math.inf
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    return float(np.mean(differences) + stats.t.ppf(confidence, len(differences) - 1) * error)
+
+
+def corrected_mean_upper(differences: NDArray[Any], ratio: float, confidence: float = 0.95) -> float:
+    """One-sided upper bound on the mean difference of a procedure that is trained anew in each of kr folds.
+
+    Training sets of two folds overlap, so their differences are correlated. Nadeau and Bengio (Machine Learning 52, 2003,
+    239–281, §3.1) correct the variance of their mean to (1/kr + n_test/n_train) · s², with kr − 1 degrees of freedom.
+
+    Args:
+        differences: the mean difference in each fold, [kr].
+        ratio: n_test / n_train.
+        confidence: one-sided.
+    """
+    if len(differences) < 2 or not np.isfinite([*differences, ratio]).all():
+        return math.inf
+    error = math.sqrt(1 / len(differences) + ratio) * float(np.std(differences, ddof=1))
     return float(np.mean(differences) + stats.t.ppf(confidence, len(differences) - 1) * error)
 
 
@@ -80,7 +99,7 @@ def quantile_upper(samples: NDArray[Any], quantile: float, confidence: float = 0
     return float(np.partition(samples, k - 1)[k - 1]) if k <= len(samples) else None
 
 
-def _score_variance(lost: int, gained: int, n: int, drop: float) -> float:
+def _score_variance(lost: float, gained: float, n: float, drop: float) -> float:
     """The term n (2q + D(1 − D)): variance of b − c under a true drop D, with the likeliest probability of a gain."""
     a = 2 * n
     b = -lost - gained + (2 * n - lost + gained) * drop

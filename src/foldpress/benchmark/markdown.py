@@ -19,6 +19,7 @@ from foldpress.benchmark.table import (
     score,
     summary_rows,
     times_between,
+    told_divergence,
 )
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌"}
@@ -98,6 +99,8 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         measured = accuracy[key]
         rows.append(_accuracy_row(label, measured, metric))
         rows += [_accuracy_row(f"fold {entry['fold']}", entry, metric) for entry in measured.get("each") or []]
+        if told := told_divergence(measured):
+            notes.append(f"{label}: {told}")
         notes += [f"{label}: {name}: {measured[name + '_why']}" for name in measured if measured.get(f"{name}_why")]
     titles = ["data", "n", "baseline", "artifact", "drop", "drop at most", "flips", "flips at most"]
     return "\n\n".join([*([_table(titles, rows)] if rows else []), *(_text(note) for note in notes)])

@@ -6,15 +6,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from foldpress.benchmark.accuracy import class_drops, classes_block, folds_block, test_block
+from foldpress.benchmark.accuracy import class_drops, classes_block, folds_block, refit_block, test_block
 from foldpress.benchmark.agreement import agreement_block
 from foldpress.benchmark.evidence import SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
 from foldpress.benchmark.latency_rows import latency_rows
+from foldpress.benchmark.whole_set import metric_block
 from foldpress.cost import GraphCost, graph_cost
 from foldpress.errors import RequestError
 from foldpress.files import sha256
 from foldpress.graph import graph_files, load_graph
+
+_BLOCKS = {"test": test_block, "folds": folds_block, "refit": refit_block}
 
 
 def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: float) -> dict[str, Any]:
@@ -32,22 +35,24 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
         raise RequestError(f"a confidence of {confidence} is not in [0.5, 1)", mend="0.95 is usual")
     facts = evidence.facts
     has_labels = bool(facts["has_labels"])
-    test = test_block(evidence.test, has_labels, confidence) if evidence.test is not None else None
-    folds = folds_block(evidence.folds, has_labels, confidence) if evidence.folds is not None else None
+    blocks = _blocks(evidence, has_labels, confidence)
+    if "whole_set" in evidence.judged:
+        found = evidence.whole_set
+        blocks["whole_set"] = found and {"metric": facts["recipe"]["data"]["metric"], **metric_block(found, confidence)}
+    judged = {name: {} if block is None and name in evidence.judged else block for name, block in blocks.items()}
     latency = latency_rows(evidence.latency, facts["baseline"], confidence) if evidence.latency else []
     agreement = agreement_block(facts.get("agreement"), confidence)
     figures = Figures(
         confidence=confidence,
-        test=test,
-        folds=folds,
-        class_drops=class_drops(evidence.test, confidence) if has_labels and evidence.test is not None else None,
+        **judged,
+        class_drops=class_drops(evidence.test, confidence) if evidence.test is not None and has_labels else None,
         artifact_bytes=facts["graphs"][facts["artifact"]]["bytes"],
         latency=[row for row in latency if row["graph"] == facts["artifact"]],
         agreement=agreement,
     )
     checks = judge(limits, figures)
-    accuracy: dict[str, Any] = {"metric": facts["metric"], "test": test, "folds": folds}
-    accuracy |= {f"{name}_why": "not measured" for name in ("test", "folds") if accuracy[name] is None}
+    accuracy: dict[str, Any] = {"metric": facts["metric"], **blocks}
+    accuracy |= {f"{name}_why": _absence(name, facts) for name, block in blocks.items() if block is None}
     accuracy |= _by_class(evidence, confidence)
     document: dict[str, Any] = _finite(
         {
@@ -60,6 +65,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "accuracy": accuracy,
             "graphs": facts["graphs"],
             "latency": latency,
+            "digests": facts.get("digests", {}),
             "agreement": agreement,
             **({} if agreement else {"agreement_why": "the artifact was not compared with itself"}),
             "timing": facts["timing"],
@@ -67,6 +73,22 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
         }
     )
     return document
+
+
+def _blocks(evidence: Evidence, has_labels: bool, confidence: float) -> dict[str, Any]:
+    """The three estimands; None where there is no table, or an empty one."""
+    tables = {name: getattr(evidence, name) for name in _BLOCKS}
+    return {
+        name: make(tables[name], has_labels, confidence) if tables[name] is not None and len(tables[name]) else None
+        for name, make in _BLOCKS.items()
+    }
+
+
+def _absence(name: str, facts: dict[str, Any]) -> str:
+    """Why a block of `accuracy` is null."""
+    if name in facts.get("judged", (name,)):
+        return "not measured"
+    return "[folds] refit was not asked for" if name == "refit" else "not asked for: there are no folds"
 
 
 def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:

@@ -74,7 +74,25 @@ def accuracy_blocks(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = {"test": "test split", "folds": "all folds", "refit": "trained anew"}
     found = block(report, "accuracy")
     others = [key for key, part in found.items() if isinstance(part, Mapping) and "drop" in part]
+    if "whole_set" in others:
+        names["whole_set"] = f"test split, {found['whole_set'].get('metric', 'whole-set metric')}"
     return [(key, names.get(key, key)) for key in dict.fromkeys(["test", "folds", *others])]
+
+
+def told_divergence(measured: Mapping[str, Any]) -> str | None:
+    """How far the outputs of a block are apart, in one line; None where that was not measured."""
+    found = measured.get("divergence") or {}
+    kl = (
+        None
+        if _absent(found.get("kl_mean"))
+        else f"KL {found['kl_mean']:.3g} nats on average, {found['kl_max']:.3g} at most"
+    )
+    far = (
+        None
+        if _absent(found.get("largest_difference_max"))
+        else f"outputs differ by at most {found['largest_difference_max']:.3g}"
+    )
+    return "; ".join(filter(None, (kl, far))) or None
 
 
 def metric_of(report: Mapping[str, Any]) -> str:
@@ -141,6 +159,10 @@ def check_figure(name: str, value: float | None, metric: str) -> str:
         return times(value)
     if name.startswith(("max_flips", "max_disagreement")):
         return percent(value)
+    if name.startswith(("max_growth", "max_slowdown")):
+        return percent(value)
+    if name.startswith("max_metric_drop"):
+        return score(value, "")
     if name.startswith(("max_drop", "max_class_drop")):
         return score(value, metric)
     return DASH if value is None or _absent(value) else f"{value:,.4g}"

@@ -23,7 +23,16 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     Raises:
         ModelError: no such file, not weights, or keys and shapes that do not fit; names the first of each.
     """
-    stored = _unwrapped(_state_dict(_read(path), path), set(model.state_dict()))
+    fit_weights(model, _state_dict(_read(path), path), str(path))
+
+
+def fit_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Put tensors by name into `model`; `where` they come from stands in the message.
+
+    Raises:
+        ModelError: keys and shapes that do not fit; names the first of each.
+    """
+    stored = _unwrapped(dict(state), set(model.state_dict()))
     own = model.state_dict()
     # Counts the batches seen in training; files older than PyTorch 0.4.1 do not hold it, and inference ignores it.
     missing = sorted(key for key in own.keys() - stored.keys() if not key.endswith("num_batches_tracked"))
@@ -35,7 +44,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     ]
     if missing or unexpected or other_shape:
         raise ModelError(
-            f"the weights in {path} do not fit the model: missing {_few(missing)}; unexpected {_few(unexpected)}; "
+            f"the weights in {where} do not fit the model: missing {_few(missing)}; unexpected {_few(unexpected)}; "
             f"of another shape {_few(other_shape)}",
             mend="use the weights that this very network was trained to",
         )
