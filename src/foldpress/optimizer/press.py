@@ -6,7 +6,7 @@ so ranges are collected anew for each; else one pass of calibration serves all r
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from foldpress.precision import Precision
 from foldpress.weight_passes import WeightPass
 
 STATIC_INT8 = Precision("static")
+_FEW = 8  # samples; ranges do not change how long a graph takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +86,9 @@ class Press:
         weights: tuple[WeightPass, ...] | None = None,
         store: Path | None = None,
     ) -> None:
-        self._model, self._calibration, self._numbers = model, calibration, numbers
-        self._prune, self.target, self._method, self.precision = prune, target, ranges, precision
-        self._keep_float, self._float_macs, self._weights, self._store = tuple(keep_float), float_macs, weights, store
+        self.model, self._calibration, self._numbers = model, calibration, numbers
+        self.prune, self.target, self._method, self.precision = prune, target, ranges, precision
+        self.keep_float, self._float_macs, self._weights, self._store = tuple(keep_float), float_macs, weights, store
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
         halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
         if target is not None and any(value.dtype in halves for value in model.graph.initializers.values()):
@@ -101,7 +102,7 @@ class Press:
     @property
     def leaves_float(self) -> bool:
         """Whether single layers are to stay float, as only static int8 can."""
-        return bool(self._keep_float or self._float_macs)
+        return bool(self.keep_float or self._float_macs)
 
     def collect(self) -> None:
         """Collect the statistics that all rounds share, and store them. Otherwise the first round does it."""
@@ -120,6 +121,51 @@ class Press:
         else:
             other.precision = precision
         return other
+
+    @property
+    def _few(self) -> Dataset:
+        """Enough to quantize a graph that is only timed."""
+        return self._calibration.select(np.arange(min(_FEW, len(self._calibration))))
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """Layers that pruning leaves as they are, by name."""
+        return self.prune.protect if self.prune is not None else ()
+
+    def describe(self) -> str:
+        """What the layers of its graphs compute in, and for which target."""
+        if self.target is None:
+            return "float32"
+        return " ".join(str(part) for part in (self.precision.name, self.precision.bits, self.target.name) if part)
+
+    def fingerprint(self) -> str:
+        """A digest of the samples to learn from."""
+        return self._calibration.fingerprint()
+
+    def pruning(self, prune: Prune | None) -> "Press":
+        """The same press with another budget for the same layers, or none; it shares what pruning learns from."""
+        other = copy(self)
+        other.prune = prune
+        other._made = {name: made for name, made in self._made.items() if name == "grams"}
+        other._store = None  # what is stored belongs to the network that ships
+        return other
+
+    def rough(self, model: ir.Model, samples: Dataset) -> ir.Model:
+        """Another graph in the precision of this press, good for timing alone: `samples` may be few and made up."""
+        other = self.pruning(None)
+        other.model, other._calibration, other._numbers = model, samples, np.zeros((1, len(samples)), np.intp)
+        other._weights, other._made = (), {}
+        return other.ship().quantized or model
+
+    def unpruned(self) -> ir.Model:
+        """The graph that nothing was cut from in the precision of this press, good for timing alone."""
+        return self.rough(self.model, self._few)
+
+    def sketch(self) -> Pressed:
+        """What `ship` would give, good for timing alone: nothing is repaired."""
+        assert self.prune is not None  # noqa: S101  # else there is nothing to sketch
+        cut = self.pruning(replace(self.prune, repair=False))._pruned(None, 0)
+        return Pressed(cut.model, self.rough(cut.model, self._few), cut.log)
 
     def float_graph(self) -> ir.Model:
         """What is quantized: the graph pruned on all folds, or the one that was given."""
@@ -143,7 +189,7 @@ class Press:
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
         pruned = self._pruned(fold, repeat)
-        kept = pruned.model if self._prune else None
+        kept = pruned.model if self.prune else None
         if self.target is None:
             return Pressed(kept, None, pruned.log)
         if self.precision.name == "static":
@@ -155,7 +201,7 @@ class Press:
     def _static_int8(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> PassResult:
         learned = self._learned(model, fold, repeat)
         outputs = frozenset(str(value.name) for value in model.graph.outputs)
-        left_float = nodes_left_float(model, target, self._keep_float)
+        left_float = nodes_left_float(model, target, self.keep_float)
         if self._float_macs:
             plain = WeightPasses((), target, left_float.keys()).prepare(model, learned)
             ranges, _ = choose_ranges(plain.found, self._method, target, outputs)
@@ -184,7 +230,7 @@ class Press:
 
     @property
     def _prunes_by_data(self) -> bool:
-        return self._prune is not None and self._prune.learns
+        return self.prune is not None and self.prune.learns
 
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
         """The network of a round; all rounds share it unless pruning looks at data."""
@@ -194,23 +240,24 @@ class Press:
         return self._prune_without(fold, repeat)
 
     def _prune_without(self, fold: int | None, repeat: int) -> PassResult:
-        if self._prune is None:
-            return PassResult(self._model)
+        if self.prune is None:
+            return PassResult(self.model)
         if not self._prunes_by_data:
-            return apply([self._prune.make({}, self._calibration)], self._model)
+            return apply([self.prune.make({}, self._calibration)], self.model)
         grams = self._grams.all() if fold is None else self._grams.without(fold, repeat)
         with one_thread():
-            return apply([self._prune.make(grams, self._seen(fold, repeat))], self._model)
+            return apply([self.prune.make(grams, self._seen(fold, repeat))], self.model)
 
     @property
     def _grams(self) -> GramStatistics:
-        layers = layers_to_observe(self._model)
+        layers = layers_to_observe(self.model, self.protected)
         if not layers:
             raise RequestError(
-                "no layer of this graph can lose channels: each feeds a residual sum, an output, or what is not understood",
+                "no layer of this graph can lose channels: each is protected, feeds a residual sum or an output, "
+                "or what is not understood",
                 mend='leave [prune] out, or use method = "unstructured"',
             )
-        collect = partial(collect_grams, self._model, layers, self._calibration, self._numbers)
+        collect = partial(collect_grams, self.model, layers, self._calibration, self._numbers)
         grams: GramStatistics = self._once("grams", collect)
         return grams
 
@@ -249,7 +296,7 @@ class Press:
             return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
         assert self.target is not None  # noqa: S101  # else nothing is quantized, and nothing is collected
         kind: Kind = "histograms" if needs_histograms(self._method, self.target) else "ranges"
-        left_float = nodes_left_float(model, self.target, self._keep_float)
+        left_float = nodes_left_float(model, self.target, self.keep_float)
         passes = WeightPasses(self._passes(model), self.target, left_float.keys())
 
         def collect(
