@@ -7,34 +7,27 @@ predicted, until what is measured meets the budget.
 
 import hashlib
 import json
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
-import onnx_ir as ir
-
-from foldpress.benchmark.intervals import ratio_interval
-from foldpress.benchmark.latency import LatencyPlan, block_medians
+from foldpress.benchmark.latency import LatencyPlan
 from foldpress.choice import elsewhere
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
-from foldpress.graph import save_graph, serialize
+from foldpress.graph import serialize
 from foldpress.latency_cache import LatencyCache
 from foldpress.latency_table import measure_table
-from foldpress.optimizer.allocation import CannotMeet
+from foldpress.optimizer.allocation import BudgetError
 from foldpress.optimizer.groups import find_groups
-from foldpress.optimizer.ledger import LatencyLedger
+from foldpress.optimizer.ledger import Latencies, LatencyLedger
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.structured import prunable
+from foldpress.pruned_time import time_ratio
 
 _ROUNDS = 6
 _WITHIN = 0.05  # of the budget
 _OVER = 0.01  # more time than the budget that noise may make
-_PROCESSES, _SECONDS = 3, 3.0
-_CONFIDENCE = 0.95
 _NAME = "latency"
 
 
@@ -44,18 +37,6 @@ class Settled:
 
     prune: Prune
     log: tuple[LogEntry, ...]
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Time of one graph over that of another, with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -77,23 +58,24 @@ def meet_latency(press: Press, samples: Dataset, plan: LatencyPlan, cache: Laten
         cache: a search that was done before on this machine is taken over, so that two runs give the same graph.
 
     Raises:
-        CannotMeet: says the smallest share that was measured.
+        BudgetError: says the smallest share that was measured.
         RequestError: the network is for another machine than this one.
     """
     prune = press.prune
-    assert prune is not None and prune.latency is not None  # noqa: S101  # the caller has looked
+    assert prune is not None  # noqa: S101  # it is what the caller asks for
+    assert prune.latency is not None  # noqa: S101
     if why := elsewhere(press.target, plan.provider):
         raise RequestError(
             f"latency = {prune.latency} cannot be measured here: {why}", mend="give a budget in macs, or run it there"
         )
     table = measure_table(press, samples, plan, cache)
     measured = replace(prune, latencies=table.latencies)
-    key = _digest(press, measured)
+    key = _digest(press, measured, table.latencies)
     if known := cache.read(key):
         best = _Trial(known["target"], known["predicted"], known["measured"])
         log = [_entry("done", best, "taken over from an earlier run on this machine")]
     else:
-        search = _Search(press.pruning(measured), samples, plan)
+        search = _Search(press, measured, table.latencies, samples, plan)
         best = search.best(prune.latency)
         log = [_entry("done" if trial is best else "declined", trial) for trial in search.tried]
         cache.keep({key: best.__dict__})
@@ -103,11 +85,9 @@ def meet_latency(press: Press, samples: Dataset, plan: LatencyPlan, cache: Laten
 class _Search:
     """Trials of one network, and the interval that the right target lies in."""
 
-    def __init__(self, press: Press, samples: Dataset, plan: LatencyPlan) -> None:
-        self._press, self._samples, self._plan = press, samples, plan
+    def __init__(self, press: Press, prune: Prune, latencies: Latencies, samples: Dataset, plan: LatencyPlan) -> None:
+        self._press, self._prune, self._samples, self._plan = press, prune, samples, plan
         self._reference = press.unpruned()
-        assert press.prune is not None and press.prune.latencies is not None  # noqa: S101  # they were measured
-        latencies = press.prune.latencies
         self._ledger = LatencyLedger(press.model, prunable(press.model, press.protected)[0], latencies)
         least = {name: min(curve.milliseconds) for name, curve in latencies.curves.items()}
         self._least = self._ledger.predict(least) / self._ledger.total
@@ -118,7 +98,7 @@ class _Search:
         """The trial that meets a budget, or comes closest below it.
 
         Raises:
-            CannotMeet: none is fast enough.
+            BudgetError: none is fast enough.
         """
         low, high, target = self._least, 1.0, max(budget, self._least)
         while len(self.tried) < _ROUNDS and high - low > _OVER * budget / 2:
@@ -137,42 +117,19 @@ class _Search:
         close = [trial for trial in self.tried if trial.measured <= (1 + _WITHIN) * budget]
         if not close:
             least = min(trial.measured for trial in self.tried)
-            raise CannotMeet("latency", budget, least, "cut as far as it may be, the graph takes a share of its time of")
+            raise BudgetError(
+                "latency", budget, least, "cut as far as it may be, the graph takes a share of its time of"
+            )
         return max(close, key=lambda trial: (trial.measured <= (1 + _OVER) * budget, trial.measured))
 
     def _try(self, target: float) -> _Trial:
-        assert self._press.prune is not None  # noqa: S101  # it has a budget
-        asked = replace(self._press.prune, latency=target * (1 + 1e-9))  # rounding must not make the least too little
-        made = self._press.pruning(asked).sketch()
-        assert made.pruned is not None and made.quantized is not None  # noqa: S101  # a sketch has both
-        widths = {group.name: group.channels for group in find_groups(made.pruned)[0]}
+        asked = replace(self._prune, latency=target * (1 + 1e-9))  # rounding must not make the least too little
+        cut, graph = self._press.pruning(asked).sketch()
+        widths = {group.name: group.channels for group in find_groups(cut)[0]}
         if (key := tuple(widths.values())) not in self._measured:
-            self._measured[key] = time_ratio(self._reference, made.quantized, self._samples, self._plan).value
+            self._measured[key] = time_ratio(self._reference, graph, self._samples, self._plan).value
         self.tried.append(_Trial(target, self._ledger.predict(widths) / self._ledger.total, self._measured[key]))
         return self.tried[-1]
-
-
-def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> Ratio:
-    """How much of a reference's time a graph takes, in interleaved blocks of several fresh processes."""
-    with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
-        paths = {name: Path(folder) / f"{name}.onnx" for name in ("reference", "graph")}
-        save_graph(reference, paths["reference"])
-        save_graph(graph, paths["graph"])
-        blocks = block_medians(paths, samples, replace(plan, processes=_PROCESSES, seconds=_SECONDS))
-    pairs = zip(blocks["graph"], blocks["reference"], strict=True)
-    return Ratio(*ratio_interval([np.log(mine / theirs) for mine, theirs in pairs], _CONFIDENCE))
-
-
-def time_entry(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> LogEntry:
-    """What pruning did to the time: the graph that ships beside the unpruned one in the same precision."""
-    if why := elsewhere(press.target, plan.provider):
-        return LogEntry(_NAME, "pruned graph", "declined", f"not timed: {why}")
-    ratio = time_ratio(press.unpruned(), graph, samples, plan)
-    where = f"in {press.describe()}, batch {plan.batch}, threads {plan.threads}"
-    told = f"{ratio} of the unpruned graph's time {where}"
-    if ratio.low > 1:
-        return LogEntry(_NAME, "pruned graph", "declined", f"pruning costs time: {told}; a budget in latency would not")
-    return LogEntry(_NAME, "pruned graph", "done", told if ratio.high < 1 else f"pruning saves no time: {told}")
 
 
 def _entry(action: str, trial: _Trial, why: str = "") -> LogEntry:
@@ -180,9 +137,16 @@ def _entry(action: str, trial: _Trial, why: str = "") -> LogEntry:
     return LogEntry(_NAME, "search", "done" if action == "done" else "declined", f"{detail}; {why}" if why else detail)
 
 
-def _digest(press: Press, prune: Prune) -> str:
+def _digest(press: Press, prune: Prune, latencies: Latencies) -> str:
     """Changes with anything that the search depends on."""
-    assert prune.latencies is not None  # noqa: S101  # they were measured
-    curves = {name: list(curve.milliseconds.items()) for name, curve in sorted(prune.latencies.curves.items())}
-    facts = [press.describe(), press.keep_float, prune.latency, prune.protect, prune.multiple, curves, press.fingerprint()]
+    curves = {name: list(curve.milliseconds.items()) for name, curve in sorted(latencies.curves.items())}
+    facts = [
+        press.describe(),
+        press.keep_float,
+        prune.latency,
+        prune.protect,
+        prune.multiple,
+        curves,
+        press.fingerprint(),
+    ]
     return f"search {hashlib.sha256(json.dumps(facts).encode() + serialize(press.model)).hexdigest()}"

@@ -61,7 +61,7 @@ class Ledger(Protocol):
         """How many are gone once the last move is given back."""
 
 
-class CannotMeet(RequestError):
+class BudgetError(RequestError):
     """A budget below what can be reached; `least` is the smallest share that can."""
 
     def __init__(self, kind: str, budget: float, least: float, why: str = "the layers that may be cut allow") -> None:
@@ -77,15 +77,17 @@ def allocate(plans: Sequence[Plan], ledger: Ledger, budget: float) -> None:
     The last ones may save more than is needed: then chunks that cost more error are given back, as far as the budget allows.
 
     Raises:
-        CannotMeet: says the smallest budget that can be met.
+        BudgetError: says the smallest budget that can be met.
     """
     now = ledger.cost(plans)
     while now > budget * ledger.total:
         moves = [(plan, taken) for plan in plans for taken in ledger.further(plan)]
         if not moves:
-            raise CannotMeet(ledger.kind, budget, now / ledger.total)
+            raise BudgetError(ledger.kind, budget, now / ledger.total)
         after = [_cost_after(plans, ledger, *move) for move in moves]
-        rates = [_loss(*move) / (now - cost) if cost < now else math.inf for move, cost in zip(moves, after, strict=True)]
+        rates = [
+            _loss(*move) / (now - cost) if cost < now else math.inf for move, cost in zip(moves, after, strict=True)
+        ]
         best = int(np.argmin(rates))
         moves[best][0].taken, now = moves[best][1], after[best]
     _give_back(plans, ledger, budget)

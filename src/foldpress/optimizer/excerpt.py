@@ -58,7 +58,7 @@ def signature(model: ir.Model, marked: Collection[str] = ()) -> str:
     `marked` are names of nodes or operators that are treated apart, and so change it.
     """
     numbers: dict[ir.Value | None, int] = {None: -1}
-    told = [[_kind(model, value) for value in model.graph.inputs]]
+    told: list[list[object]] = [[_kind(model, value) for value in model.graph.inputs]]
     for node in model.graph:
         for value in (*node.inputs, *node.outputs):
             numbers.setdefault(value, len(numbers))

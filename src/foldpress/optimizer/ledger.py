@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import onnx_ir as ir
@@ -56,7 +57,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         counts, times = list(self.milliseconds), list(self.milliseconds.values())
-        falls = all(after < before for row in (counts, times) for before, after in zip(row, row[1:], strict=False))
+        falls = all(after < before for row in (counts, times) for before, after in pairwise(row))
         if not falls:
             raise ValueError(f"a curve falls with the number of channels, this one does not: {dict(self.milliseconds)}")
 

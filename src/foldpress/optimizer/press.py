@@ -132,6 +132,11 @@ class Press:
         """Layers that pruning leaves as they are, by name."""
         return self.prune.protect if self.prune is not None else ()
 
+    @property
+    def removes_channels(self) -> bool:
+        """Whether pruning may change how long the network takes."""
+        return self._prunes_by_data
+
     def describe(self) -> str:
         """What the layers of its graphs compute in, and for which target."""
         if self.target is None:
@@ -157,15 +162,29 @@ class Press:
         other._weights, other._made = (), {}
         return other.ship().quantized or model
 
+    def halves(self, fold: int | None, repeat: int) -> "Press":
+        """A press of float32 for what the round without `fold` may look at, with two folds: folds stay whole where they can."""
+        other = self.at(None)
+        seen = self._numbers[repeat] != (-1 if fold is None else fold)
+        folds, ranks = np.unique(self._numbers[repeat, seen], return_inverse=True)
+        half = ranks % 2 if len(folds) > 1 else np.arange(np.count_nonzero(seen)) % 2
+        other._calibration, other._numbers = self._seen(fold, repeat), half[None].astype(np.intp)
+        other._store, other._made = None, {}
+        return other
+
+    def held_out(self, fold: int, repeat: int = 0) -> Dataset:
+        """The calibration samples of one fold."""
+        return self._calibration.select(np.flatnonzero(self._numbers[repeat] == fold))
+
     def unpruned(self) -> ir.Model:
         """The graph that nothing was cut from in the precision of this press, good for timing alone."""
         return self.rough(self.model, self._few)
 
-    def sketch(self) -> Pressed:
-        """What `ship` would give, good for timing alone: nothing is repaired."""
+    def sketch(self) -> tuple[ir.Model, ir.Model]:
+        """The pruned graph and what `ship` would make of it, good for timing alone: nothing is repaired."""
         assert self.prune is not None  # noqa: S101  # else there is nothing to sketch
-        cut = self.pruning(replace(self.prune, repair=False))._pruned(None, 0)
-        return Pressed(cut.model, self.rough(cut.model, self._few), cut.log)
+        cut = self.pruning(replace(self.prune, repair=False)).float_graph()
+        return cut, self.rough(cut, self._few)
 
     def float_graph(self) -> ir.Model:
         """What is quantized: the graph pruned on all folds, or the one that was given."""
