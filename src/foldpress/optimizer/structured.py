@@ -72,9 +72,10 @@ class PruneStructured:
         consumers = [replace(problems[str(slot.node.name)], slot=slot) for slot in group.consumers if has_gram(slot)]
         chunk = -(-self.multiple // group.width)
         score = possible_score(group, self.score)
+        least = chunk if group.least else 0
         if score == "obs":
-            return Plan(group, consumers, removal_order(consumers, group.channels, chunk, chunk))
-        return Plan(group, consumers, order_of(channel_costs(model, group, consumers, score), chunk, chunk))
+            return Plan(group, consumers, removal_order(consumers, group.channels, chunk, least))
+        return Plan(group, consumers, order_of(channel_costs(model, group, consumers, score), chunk, least))
 
     def _repair(self, model: ir.Model, plans: list[Plan]) -> None:
         """First every consumer by itself; then all that is behind a cut, for what the cuts do together."""
