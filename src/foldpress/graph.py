@@ -170,6 +170,16 @@ def set_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -
     value.shape = ir.Shape(array.shape)
 
 
+def add_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -> ir.Value:
+    """Store a new tensor under a name like `name` that is free."""
+    while name in model.graph.initializers:
+        name += "_"
+    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
+    model.graph.register_initializer(value)
+    return value
+
+
 def _read_proto(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         near = ", ".join(sorted(found.name for found in path.parent.glob("*.onnx"))) if path.parent.is_dir() else ""

@@ -19,6 +19,7 @@ from foldpress.errors import RequestError
 from foldpress.graph import input_specs, save_graph
 from foldpress.latency_cache import LatencyCache
 from foldpress.optimizer.excerpt import at_width, excerpt, signature
+from foldpress.optimizer.groups import ChannelGroup
 from foldpress.optimizer.ledger import Curve, Latencies
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
@@ -57,19 +58,20 @@ def measure_table(press: Press, samples: Dataset, plan: LatencyPlan, cache: Late
         except RequestError as error:
             log.append(LogEntry("latency", group.name, "declined", f"cannot be timed by itself: {error.problem}"))
             continue
-        found = _times(press, part, group.name, counts(group.channels), feed, plan, cache)
+        found = _times(press, part, group.name, counts(group), feed, plan, cache)
         times[group.name] = found
         log.append(LogEntry("latency", group.name, "done", _told(found)))
     curves = {name: Curve(falling(found)) for name, found in times.items()}
     return Table(Latencies(_whole(press, samples, plan, cache), curves), tuple(log))
 
 
-def counts(channels: int) -> list[int]:
-    """The numbers of channels to time, the full one first; at most 16."""
-    step = _STEP
-    while channels > step * _COUNTS:
+def counts(group: ChannelGroup) -> list[int]:
+    """The numbers of channels to time, the full one first: at most 16, and none at all where the group may go."""
+    chunk = step = -(-_STEP // group.width)
+    while group.channels > step * _COUNTS:
         step *= 2
-    return list(range(channels, min(channels, _STEP) - 1, -step))
+    found = list(range(group.channels, min(group.channels, chunk) - 1, -step))
+    return found if group.least else [*found, 0]
 
 
 def falling(times: dict[int, float]) -> dict[int, float]:
@@ -86,7 +88,7 @@ def _times(
 ) -> dict[int, float]:  # fmt: skip
     """Milliseconds at each width, from the cache if it has them all."""
     key = f"{press.describe()} {signature(part, press.keep_float)}"
-    known = {int(count): time for count, time in cache.read(key).items()}
+    known = {int(count): time for count, time in cache.read(key).items() if count.isdigit()}
     if not known.keys() >= set(widths):
         graphs = {str(count): press.rough(at_width(part, group, count), feed) for count in widths}
         measured = time_graphs(graphs, feed, replace(plan, processes=1, seconds=_SECONDS))
@@ -96,7 +98,7 @@ def _times(
 
 
 def _whole(press: Press, samples: Dataset, plan: LatencyPlan, cache: LatencyCache) -> float:
-    key = f"{press.describe()} {signature(press.model, press.keep_float)}"
+    key = f"{_WHOLE} {press.describe()} {signature(press.model, press.keep_float)}"
     if _WHOLE not in (known := cache.read(key)):
         graphs = {_WHOLE: press.unpruned()}
         known = time_graphs(graphs, samples, replace(plan, processes=1, seconds=_WHOLE_SECONDS))

@@ -17,7 +17,6 @@ from foldpress.graph import serialize
 from foldpress.latency_cache import LatencyCache
 from foldpress.latency_table import measure_table
 from foldpress.optimizer.allocation import BudgetError
-from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.ledger import Latencies, LatencyLedger
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
@@ -124,8 +123,7 @@ class _Search:
 
     def _try(self, target: float) -> _Trial:
         asked = replace(self._prune, latency=target * (1 + 1e-9))  # rounding must not make the least too little
-        cut, graph = self._press.pruning(asked).sketch()
-        widths = {group.name: group.channels for group in find_groups(cut)[0]}
+        widths, graph = self._press.pruning(asked).sketch()
         if (key := tuple(widths.values())) not in self._measured:
             self._measured[key] = time_ratio(self._reference, graph, self._samples, self._plan).value
         self.tried.append(_Trial(target, self._ledger.predict(widths) / self._ledger.total, self._measured[key]))

@@ -99,7 +99,8 @@ def test_refit_is_the_least_squares_solution() -> None:
     columns = (keep[:, None] * 9 + np.arange(9)).ravel()
     basis = np.hstack([raw[:, columns], np.ones((len(raw), 1))])
     best = np.linalg.lstsq(basis, target, rcond=None)[0]
-    refit(model, consumer(model, slot, grams["y"]), group, keep)
+    problem = consumer(model, slot, grams["y"])
+    refit(model, problem, problem.without(np.setdiff1d(np.arange(8), keep)))
     mine = np.array(initializer(model, slot.value)).reshape(5, -1)
     assert not np.delete(mine, columns, axis=1).any()
     repaired = raw @ mine.T + np.array(initializer(model, model.graph.initializers["c"]))
@@ -119,7 +120,7 @@ def test_the_predicted_error_is_the_true_one() -> None:
     gone: list[int] = []
     for removed, error in order:
         gone.extend(map(int, removed))
-        kept = np.append(problem.columns(np.setdiff1d(np.arange(8), gone), 8).ravel(), 72)
+        kept = np.append(problem.without(np.array(gone)), 72)
         h, w = problem.hessian, problem.weight
         refitted = np.zeros_like(w)
         refitted[kept] = np.linalg.solve(h[np.ix_(kept, kept)], h[kept] @ w)

@@ -26,10 +26,6 @@ class Plan:
     taken: int = 0
     influence: float = 1.0
 
-    def left(self, taken: int) -> float:
-        """The share of the channels that is left."""
-        return self.remaining(taken) / self.group.channels
-
     def remaining(self, taken: int) -> int:
         """How many channels are left."""
         return self.group.channels - sum(len(chunk) for chunk, _ in self.order[:taken])
@@ -38,11 +34,14 @@ class Plan:
         """The error of the group's consumers, relative to their outputs."""
         return self.order[taken - 1][1] if taken else 0.0
 
+    def gone(self, taken: int | None = None) -> Indices:
+        """The channels that go."""
+        chunks = self.order[: self.taken if taken is None else taken]
+        return np.concatenate([np.empty(0, np.intp), *(channels for channels, _ in chunks)])
+
     def keep(self, taken: int | None = None) -> Indices:
         """The channels that stay."""
-        chunks = self.order[: self.taken if taken is None else taken]
-        gone = np.concatenate([np.empty(0, np.intp), *(channels for channels, _ in chunks)])
-        return np.setdiff1d(np.arange(self.group.channels), gone)
+        return np.setdiff1d(np.arange(self.group.channels), self.gone(taken))
 
 
 class Ledger(Protocol):

@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from foldpress.data import Indices
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph, initializer
-from foldpress.optimizer.groups import ChannelGroup, find_groups
+from foldpress.optimizer.groups import ChannelGroup
 from foldpress.optimizer.ledger import layers_of
-from foldpress.optimizer.shrink import forget_shapes, shrink
+from foldpress.optimizer.masks import Masks
+from foldpress.optimizer.shrink import shrink
 
 _TOLD = 64  # entries of a stored integer tensor (a shape, axes, pads) that decide what an operator does
 
@@ -21,10 +20,12 @@ _TOLD = 64  # entries of a stored integer tensor (a shape, axes, pads) that deci
 def excerpt(model: ir.Model, group: ChannelGroup) -> ir.Model:
     """From what the layers that make the channels read to what the layers that consume them give; a copy.
 
+    Where these are residual branches that may go as a whole, the sums that they end in are in it too.
+
     Raises:
         RequestError: it reads something that is no float tensor of known shape, and could not be made up.
     """
-    inside = _between(model, layers_of(group))
+    inside = _between(model, layers_of(group) | {str(branch.add.name) for branch in group.branches})
     made = {value for node in inside for value in node.outputs}
     read = {value: None for node in inside for value in node.inputs if value is not None and value not in made}
     inputs = [value for value in read if initializer(model, value) is None]
@@ -38,18 +39,8 @@ def excerpt(model: ir.Model, group: ChannelGroup) -> ir.Model:
 def at_width(model: ir.Model, name: str, channels: int) -> ir.Model:
     """A copy of a graph whose group `name` has only its first `channels` left."""
     cut = copy_graph(model)
-    group = next(group for group in find_groups(cut)[0] if group.name == name)
-    remove_channels(cut, [(group, np.arange(channels))])
+    shrink(cut, Masks({name: np.arange(channels)}))
     return cut
-
-
-def remove_channels(model: ir.Model, kept: Iterable[tuple[ChannelGroup, Indices]]) -> None:
-    """Cut groups down to the channels that are kept, in place, and infer shapes anew."""
-    for group, keep in kept:
-        shrink(model, group, keep)
-    forget_shapes(model)
-    RemoveUnusedNodesPass()(model)
-    ShapeInferencePass(data_prop=True)(model)
 
 
 def signature(model: ir.Model, marked: Collection[str] = ()) -> str:

@@ -141,6 +141,21 @@ def features(slot: Slot) -> int:
     return int(np.prod(shape[1:])) if slot.node.op_type == "Conv" else int(shape[slot.axis])
 
 
+def has_gram(slot: Slot) -> bool:
+    """Whether a layer is a plain sum over what it is given, by a weight of its own: then a Gram matrix says all of it."""
+    node = slot.node
+    if len(slot.value.uses()) > 1 or slot.value.dtype != ir.DataType.FLOAT:
+        return False
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        return slot.position == 1
+    if node.op_type == "Gemm":
+        plain = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
+        return plain and slot.position == 1 and not node.attributes.get_int("transA", 0)
+    return slot.position == 1 and (
+        node.op_type == "Conv" or (node.op_type == "MatMul" and len(_weight_shape(slot)) == 2)
+    )
+
+
 def _matrix_shape(slot: Slot) -> tuple[int, ...]:
     attributes, size = slot.node.attributes, features(slot) + 1
     groups = attributes["group"].as_int() if slot.node.op_type == "Conv" and "group" in attributes else 1

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from foldpress.data import Array, Dataset
 from foldpress.graph import batch_size, copy_graph, serialize
 from foldpress.optimizer.allocation import Plan
+from foldpress.optimizer.masks import mask_group
 from foldpress.optimizer.repair import refit
 from foldpress.runtime import open_session, predict
 
@@ -37,7 +38,8 @@ def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, 
         if plan.error(taken) > 0:
             cut = copy_graph(model)
             for one in plan.consumers:
-                refit(cut, one, plan.group, plan.keep(taken))
+                refit(cut, one, one.without(plan.gone(taken)))
+            mask_group(cut, plan.group, plan.keep(taken))
             plan.influence = outputs.error(cut) / plan.error(taken)
 
 

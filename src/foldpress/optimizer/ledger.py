@@ -1,6 +1,6 @@
 """What a network costs with some of its channels gone: counted, or looked up in latencies that were measured."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -11,6 +11,7 @@ from foldpress.cost import graph_cost
 from foldpress.errors import RequestError
 from foldpress.optimizer.allocation import Plan
 from foldpress.optimizer.groups import ChannelGroup
+from foldpress.optimizer.shares import LayerShares
 
 Counted = Literal["macs", "parameters", "bytes"]  # bytes of stored weights, before quantization
 Budget = Literal[Counted, "latency"]
@@ -23,7 +24,7 @@ class CountLedger:
         RequestError: they are not known for some layer.
     """
 
-    def __init__(self, model: ir.Model, kind: Counted) -> None:
+    def __init__(self, model: ir.Model, kind: Counted, groups: Sequence[ChannelGroup]) -> None:
         layers = graph_cost(model).layers
         unknown = [layer.name for layer in layers if getattr(layer, kind) is None]
         if unknown:
@@ -31,10 +32,12 @@ class CountLedger:
         self.kind: str = kind
         self._full = {layer.name: float(getattr(layer, kind)) for layer in layers}
         self.total = sum(self._full.values())
+        self._shares = LayerShares(groups)
 
     def cost(self, plans: Sequence[Plan]) -> float:
         """The sum over all layers."""
-        return scaled(self._full, [(plan.group, plan.left(plan.taken)) for plan in plans])
+        share = self._shares({plan.group.name: len(plan.gone()) for plan in plans})
+        return sum(cost * share.get(name, 1.0) for name, cost in self._full.items())
 
     def further(self, plan: Plan) -> Sequence[int]:
         """One chunk more."""
@@ -104,9 +107,12 @@ class LatencyLedger:
 
     def predict(self, widths: Mapping[str, int]) -> float:
         """Milliseconds of the whole network with so many channels left in each group, by its name."""
-        shares = [(group, self._curves[name].milliseconds[widths[name]] / self._full(group))
-                  for name, group in self._groups.items()]  # fmt: skip
-        return self._rest + scaled(self._layers, shares)
+        share = dict.fromkeys(self._layers, 1.0)
+        for name, group in self._groups.items():
+            left = self._curves[name].milliseconds[widths[name]] / self._full(group)
+            for layer in layers_of(group):
+                share[layer] *= left
+        return self._rest + sum(cost * share[name] for name, cost in self._layers.items())
 
     def further(self, plan: Plan) -> Sequence[int]:
         """Every count of its curve that is smaller: where one step saves little, the next may save much."""
@@ -128,13 +134,5 @@ class LatencyLedger:
 
 def layers_of(group: ChannelGroup) -> set[str]:
     """The names of the layers that become cheaper with a group: what makes its channels, and what reads them."""
-    return {str(node.name) for node in (group.producer, *group.depthwise, *(slot.node for slot in group.consumers))}
-
-
-def scaled(layers: Mapping[str, float], shares: Iterable[tuple[ChannelGroup, float]]) -> float:
-    """The sum over layers, each times the shares of all groups that it belongs to."""
-    share = dict.fromkeys(layers, 1.0)
-    for group, left in shares:
-        for name in layers_of(group):
-            share[name] *= left
-    return sum(cost * share[name] for name, cost in layers.items())
+    readers = (slot.node for slot in (*group.consumers, *group.meetings, *group.works))
+    return {str(node.name) for node in (*group.producers, *group.depthwise, *readers)}

@@ -6,7 +6,7 @@ so ranges are collected anew for each; else one pass of calibration serves all r
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import onnx_ir as ir
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
+from foldpress.graph import copy_graph
 from foldpress.optimizer.blas import one_thread
 from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.histogram import HistogramStatistics
+from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.nbit_weights import NBitWeights
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.placement import nodes_left_float
@@ -29,9 +31,10 @@ from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
 from foldpress.optimizer.saved_statistics import Collection, Kind
 from foldpress.optimizer.sensitivity import costliest, sensitivities
+from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
-from foldpress.optimizer.structured import layers_to_observe
+from foldpress.optimizer.structured import PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_only import WeightOnly
 from foldpress.optimizer.weights import Learned, Learning, WeightPasses, automatic_passes
@@ -180,11 +183,16 @@ class Press:
         """The graph that nothing was cut from in the precision of this press, good for timing alone."""
         return self.rough(self.model, self._few)
 
-    def sketch(self) -> tuple[ir.Model, ir.Model]:
-        """The pruned graph and what `ship` would make of it, good for timing alone: nothing is repaired."""
+    def sketch(self) -> tuple[dict[str, int], ir.Model]:
+        """How many channels each group is left with, and what `ship` would give, good for timing alone: nothing is repaired."""
         assert self.prune is not None  # noqa: S101  # else there is nothing to sketch
-        cut = self.pruning(replace(self.prune, repair=False)).float_graph()
-        return cut, self.rough(cut, self._few)
+        made = self.prune.make(self._grams.all(), self._calibration)
+        assert isinstance(made, PruneStructured)  # noqa: S101  # only channels change the time
+        with one_thread():
+            plans = made.decide(self.model)
+        cut = copy_graph(self.model)
+        shrink(cut, Masks({plan.group.name: plan.keep() for plan in plans if plan.taken}))
+        return {plan.group.name: plan.remaining(plan.taken) for plan in plans}, self.rough(cut, self._few)
 
     def float_graph(self) -> ir.Model:
         """What is quantized: the graph pruned on all folds, or the one that was given."""

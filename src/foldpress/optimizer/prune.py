@@ -33,7 +33,6 @@ class Prune:
     protect: tuple[str, ...] = ()
     multiple: int = 4
     latencies: Latencies | None = None
-    repair: bool = True
 
     @property
     def learns(self) -> bool:
@@ -53,6 +52,12 @@ class Prune:
         for kind in get_args(Budget):
             if (share := getattr(self, kind)) is not None:
                 return PruneStructured(
-                    kind, share, grams, samples, self.multiple, self.latencies, self.protect, self.repair
+                    kind,
+                    share,
+                    grams,
+                    samples,
+                    self.multiple,
+                    latencies=self.latencies,
+                    protect=self.protect,
                 )
         raise RequestError("structured pruning needs a budget", available=", ".join(get_args(Budget)))

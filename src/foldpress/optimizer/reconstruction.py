@@ -55,6 +55,8 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
     for place in places(pruned, kept):
         inputs, given, wanted = _observed(original, pruned, place, samples)
         weight, width = place.layer.matrices(pruned), len(place.kept)
+        if not inputs.shape[2]:
+            continue  # all that it had is gone, and it has no bias
         change = solve(inputs, given, wanted, rectified=place.rectified)
         weight[..., place.kept] += change[:, :width].swapaxes(1, 2)
         place.layer.store(pruned, weight)

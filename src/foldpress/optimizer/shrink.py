@@ -1,31 +1,50 @@
-"""Surgery: remove channels of a group from every tensor that holds them."""
+"""Surgery: remove the channels that masks leave out from every tensor that holds them."""
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from foldpress.data import Indices
-from foldpress.graph import initializer, set_initializer
-from foldpress.optimizer.groups import ChannelGroup, Slot
+from foldpress.errors import RequestError
+from foldpress.optimizer.branches import Branch
+from foldpress.optimizer.follow.following import Cut, cut_stored
+from foldpress.optimizer.follow.walk import follow
+from foldpress.optimizer.groups import ChannelGroup, groups_of
+from foldpress.optimizer.masks import Masks, unmask
 
 
-def shrink(model: ir.Model, group: ChannelGroup, keep: Indices) -> None:
-    """Keep only the channels `keep` (sorted) of `group`, in place.
+def shrink(model: ir.Model, masks: Masks) -> None:
+    """Keep only the channels that `masks` keep, in place; a graph that is `masked` already may be given too.
 
-    Equal to setting the other channels' contributions to zero, since no consumer sees anything else of them.
+    Equal to `masked`, since nothing sees anything else of the channels that go.
+
+    Raises:
+        RequestError: no channel is to be left of a group that cannot do without.
     """
-    for slot in (*group.slots, *group.consumers):
-        stored = initializer(model, slot.value)
-        assert stored is not None  # noqa: S101  # a slot is a stored tensor
-        set_initializer(model, str(slot.value.name), np.take(stored, spread(keep, slot), axis=slot.axis))
-    for node in group.depthwise:
-        node.attributes["group"] = ir.AttrInt64("group", len(keep))
-    for node, entry in group.reshapes:
-        _reshape(model, node, entry, len(keep) / group.channels)
+    unmask(model)
+    following, classes = follow(model)
+    left = np.ones(len(classes.of), bool)  # by class
+    empty = []
+    for group in groups_of(following, classes):
+        keep = masks.channels.get(group.name, np.arange(group.channels))
+        if len(keep):
+            left[np.delete(group.classes, keep)] = False
+        else:
+            empty += _removable(group)
+    cut = Cut(model, left[classes.of])
+    cut_stored(cut, following)
+    for patch in following.patches:
+        patch(cut)
+    for branch in empty:
+        branch.remove(model)
+    forget_shapes(model)
+    RemoveUnusedNodesPass()(model)
+    ShapeInferencePass(data_prop=True)(model)
 
 
-def spread(channels: Indices, slot: Slot) -> Indices:
-    """Positions along a slot's axis that belong to `channels`."""
-    return (channels[:, None] * slot.span + np.arange(slot.span)).ravel()
+def _removable(group: ChannelGroup) -> list[Branch]:
+    if group.least:
+        raise RequestError(f"{group.name} cannot do without any channel", mend=f"keep at least {group.least}")
+    return group.branches
 
 
 def forget_shapes(model: ir.Model) -> None:
@@ -35,16 +54,3 @@ def forget_shapes(model: ir.Model) -> None:
         for value in node.outputs:
             if value not in outputs:
                 value.shape = None
-
-
-def _reshape(model: ir.Model, node: ir.Node, entry: int, ratio: float) -> None:
-    shape = initializer(model, node.inputs[1])
-    assert shape is not None  # noqa: S101  # only reshapes with a stored shape are in a group
-    changed = shape.copy()
-    changed[entry] = round(float(shape[entry]) * ratio)
-    # The old shape may be shared with a reshape that stays.
-    name = f"{node.name}_shape"
-    value = ir.Value(name=name, const_value=ir.tensor(changed, name=name), shape=ir.Shape(changed.shape),
-                     type=ir.TensorType(ir.DataType.INT64))  # fmt: skip
-    model.graph.register_initializer(value)
-    node.replace_input_with(1, value)

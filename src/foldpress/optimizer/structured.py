@@ -1,25 +1,27 @@
 """Structured pruning: remove whole channels where they cost least, down to a budget, and repair what consumes them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from foldpress.data import Dataset
+from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.allocation import Ledger, Plan, allocate
-from foldpress.optimizer.gram import MAX_FEATURES, features
+from foldpress.optimizer.gram import MAX_FEATURES, features, has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
 from foldpress.optimizer.influence import measure_influence
 from foldpress.optimizer.ledger import Budget, CountLedger, Latencies, LatencyLedger, layers_of
+from foldpress.optimizer.masks import Masks, mask_group
 from foldpress.optimizer.passes import LogEntry, PassResult
+from foldpress.optimizer.proof import prove_equal
 from foldpress.optimizer.reconstruction import reconstruct
-from foldpress.optimizer.repair import consumer, refit, removal_order
-from foldpress.optimizer.shrink import forget_shapes, shrink
+from foldpress.optimizer.repair import Consumer, consumer, refit, removal_order
+from foldpress.optimizer.scores import Score, channel_costs, order_of, possible_score, score_note
+from foldpress.optimizer.shrink import shrink
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class PruneStructured:
         grams: Gram matrix of each consuming layer's inputs, by the layer's name (`GramStatistics`).
         samples: those that `grams` sums over; labels are not read.
         multiple: channels go by so many at a time. Integer kernels step at multiples of 4: removing fewer saves no time.
+        score: the order in which channels of a group go, see `scores`.
         latencies: measured for this network; with a budget of time.
         protect: names of layers whose inputs and outputs all stay.
-        repair: whether layers make up for what is gone; without, the graph is good for timing alone.
 
     Raises:
         RequestError: the budget cannot be met (says the smallest that can), or there is no layer of a protected name.
@@ -45,30 +47,47 @@ class PruneStructured:
     grams: Mapping[str, NDArray[np.float64]]
     samples: Dataset
     multiple: int = 4
+    score: Score = "obs"
     latencies: Latencies | None = None
     protect: tuple[str, ...] = ()
-    repair: bool = True
     name: str = "prune-structured"
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Choose, repair, remove; the log has one line for every layer, cut or not."""
-        groups, declined = prunable(model, self.protect)
-        log = [LogEntry(self.name, name, "declined", reason) for name, reason in declined]
-        plans = [self._plan(model, group) for group in groups]
+        log = [LogEntry(self.name, name, "declined", reason) for name, reason in prunable(model, self.protect)[1]]
+        plans = self.decide(model)
+        cut = [plan for plan in plans if plan.taken]
+        self._repair(model, cut)
+        shrunk = copy_graph(model)
+        shrink(shrunk, Masks({plan.group.name: plan.keep() for plan in cut}))
+        prove_equal(model, shrunk, self.samples)
+        return PassResult(shrunk, (*log, *(entry for plan in plans for entry in self._entries(plan))))
+
+    def decide(self, model: ir.Model) -> list[Plan]:
+        """What of each group goes, and in which order it would."""
+        groups, _ = prunable(model, self.protect)
+        plans = self._plans(model, groups)
         measure_influence(model, plans, self.samples, 1 - self.budget)
         allocate(plans, self._ledger(model, groups), self.budget)
-        if self.repair:
-            self._repair(model, [plan for plan in plans if plan.taken])
-        self._cut(model, {plan.group.name: plan for plan in plans if plan.taken})
-        return PassResult(model, (*log, *map(self._entry, plans)))
+        return plans
 
-    def _plan(self, model: ir.Model, group: ChannelGroup) -> Plan:
-        consumers = [consumer(model, slot, self.grams[str(slot.node.name)]) for slot in group.consumers]
-        return Plan(group, consumers, removal_order(consumers, group.channels, self.multiple, self.multiple))
+    def _plans(self, model: ir.Model, groups: list[ChannelGroup]) -> list[Plan]:
+        slots = {str(slot.node.name): slot for group in groups for slot in group.consumers if has_gram(slot)}
+        problems = {name: consumer(model, slot, self.grams[name]) for name, slot in slots.items()}
+        return [self._plan(model, group, problems) for group in groups]
+
+    def _plan(self, model: ir.Model, group: ChannelGroup, problems: Mapping[str, Consumer]) -> Plan:
+        consumers = [replace(problems[str(slot.node.name)], slot=slot) for slot in group.consumers if has_gram(slot)]
+        chunk = -(-self.multiple // group.width)
+        score = possible_score(group, self.score)
+        least = chunk if group.least else 0
+        if score == "obs":
+            return Plan(group, consumers, removal_order(consumers, group.channels, chunk, least))
+        return Plan(group, consumers, order_of(channel_costs(model, group, consumers, score), chunk, least))
 
     def _ledger(self, model: ir.Model, groups: Sequence[ChannelGroup]) -> Ledger:
         if self.kind != "latency":
-            return CountLedger(model, self.kind)
+            return CountLedger(model, self.kind, groups)
         if self.latencies is None:
             raise RequestError("a budget of time needs measured latencies", mend="foldpress run, or foldpress prune")
         return LatencyLedger(model, groups, self.latencies)
@@ -76,33 +95,40 @@ class PruneStructured:
     def _repair(self, model: ir.Model, plans: list[Plan]) -> None:
         """First every consumer by itself; then all that is behind a cut, for what the cuts do together."""
         original = copy_graph(model)
-        kept = {}
+        kept: dict[str, Indices] = {}
+        problems: dict[str, Consumer] = {}
         for plan in plans:
             for one in plan.consumers:
-                refit(model, one, plan.group, plan.keep())
-                kept[str(one.slot.node.name)] = one.columns(plan.keep(), plan.group.channels).ravel()
+                name = str(one.slot.node.name)
+                left = one.without(plan.gone())
+                kept[name], problems[name] = np.intersect1d(kept.get(name, left), left), one
+        for name, one in problems.items():
+            refit(model, one, kept[name])
+        for plan in plans:
+            mask_group(model, plan.group, plan.keep())
         reconstruct(original, model, kept, self.samples)
 
-    def _entry(self, plan: Plan) -> LogEntry:
+    def _entries(self, plan: Plan) -> list[LogEntry]:
+        """One for every layer that makes the channels."""
+        group, left = plan.group, len(plan.keep())
         if not plan.taken:
-            return LogEntry(self.name, plan.group.name, "declined", "other layers give more for less error")
-        left, error = len(plan.keep()), plan.error(plan.taken)
-        detail = f"{plan.group.channels} → {left} channels; predicted error of what consumes them {error:.2%}"
-        return LogEntry(self.name, plan.group.name, "done", detail)
+            return [
+                LogEntry(self.name, name, "declined", "other layers give more for less error")
+                for name in _layers(group)
+            ]
+        others = f" of {len(group.producers)} layers together" if len(group.producers) > 1 else ""
+        note = score_note(self.score, possible_score(group, self.score))
+        detail = f"{group.channels} → {left} channels{others}; predicted error of what consumes them {plan.error(plan.taken):.2%}"
+        return [LogEntry(self.name, name, "done", detail + note) for name in _layers(group)]
 
-    def _cut(self, model: ir.Model, plans: Mapping[str, Plan]) -> None:
-        # Found anew: a refit may have given a layer a bias, which must be cut with its channels.
-        for group in find_groups(model)[0]:
-            if group.name in plans:
-                shrink(model, group, plans[group.name].keep())
-        forget_shapes(model)
-        RemoveUnusedNodesPass()(model)
-        ShapeInferencePass(data_prop=True)(model)
+
+def _layers(group: ChannelGroup) -> list[str]:
+    return [str(node.name) for node in dict.fromkeys((*group.producers, *group.depthwise))]
 
 
 def too_wide(group: ChannelGroup) -> str | None:
     """Why a group's Gram matrices would not fit in memory, or None where they do."""
-    widest = max(features(slot) for slot in group.consumers)
+    widest = max((features(slot) for slot in group.consumers if has_gram(slot)), default=0)
     if widest > MAX_FEATURES:
         return f"a consumer sums over {widest} features; at most {MAX_FEATURES} are repaired"
     return None
@@ -119,7 +145,9 @@ def prunable(model: ir.Model, protect: Sequence[str] = ()) -> tuple[list[Channel
     if unknown := sorted(set(protect) - set(layers)):
         raise RequestError(f"protect: there is no layer {', '.join(unknown)}", available=", ".join(layers))
     reasons = {group.name: _protected(group, protect) or too_wide(group) for group in groups}
-    declined += [(name, reason) for name, reason in reasons.items() if reason is not None]
+    for group in groups:
+        if (reason := reasons[group.name]) is not None:
+            declined += [(name, reason) for name in _layers(group)]
     return [group for group in groups if reasons[group.name] is None], declined
 
 
@@ -130,5 +158,5 @@ def _protected(group: ChannelGroup, protect: Sequence[str]) -> str | None:
 
 def layers_to_observe(model: ir.Model, protect: Sequence[str] = ()) -> list[Slot]:
     """The layers whose inputs' Gram matrices pruning needs, each once; for `protect` see `prunable`."""
-    slots = [slot for group in prunable(model, protect)[0] for slot in group.consumers]
+    slots = [slot for group in prunable(model, protect)[0] for slot in group.consumers if has_gram(slot)]
     return list({str(slot.node.name): slot for slot in slots}.values())
