@@ -41,7 +41,10 @@ class Clock:
 
     def __call__(self, graphs: dict[str, ir.Model], *_: object) -> dict[str, float]:
         self.asked.append(graphs)
-        widths = {name: max(value.shape[-1] for value in model.graph.initializers.values() if value.shape) for name, model in graphs.items()}  # type: ignore[type-var, index, union-attr]
+        widths = {
+            name: max(value.shape[-1] for value in model.graph.initializers.values() if value.shape)
+            for name, model in graphs.items()
+        }  # type: ignore[type-var, index, union-attr]
         return {name: 1.0 + 8 * -(-int(width) // 8) for name, width in widths.items()}  # type: ignore[call-overload]
 
 
@@ -98,7 +101,9 @@ def test_falling_counts_against_a_slow_search() -> None:
     for _ in range(20):
         times = {count: float(RNG.uniform(1, 2)) for count in range(64, 0, -4)}
         kept = falling(times)
-        expected = [count for count, time in times.items() if all(time < 0.99 * times[more] for more in kept if more > count)]
+        expected = [
+            count for count, time in times.items() if all(time < 0.99 * times[more] for more in kept if more > count)
+        ]
         assert list(kept) == expected
         assert all(kept[count] == times[count] for count in kept)
 

@@ -68,6 +68,7 @@ def meet_latency(press: Press, samples: Dataset, plan: LatencyPlan, cache: Laten
         raise RequestError(
             f"latency = {prune.latency} cannot be measured here: {why}", mend="give a budget in macs, or run it there"
         )
+    press.collect()  # which refuses a network that cannot be pruned, before time is spent on it
     table = measure_table(press, samples, plan, cache)
     measured = replace(prune, latencies=table.latencies)
     key = _digest(press, measured, table.latencies)

@@ -63,7 +63,9 @@ def test_the_signature_tells_what_changes_the_time() -> None:
     assert signature(same, ["b"]) == signature(same, ["b", "elsewhere"]) != signature(same)
     assert signature(same, ["Conv"]) not in (signature(same), signature(same, ["b"]))
     strided = block()
-    next(node for node in strided.graph if node.name == "b").attributes["dilations"] = ir.AttrInt64s("dilations", [1, 1])
+    next(node for node in strided.graph if node.name == "b").attributes["dilations"] = ir.AttrInt64s(
+        "dilations", [1, 1]
+    )
     assert signature(part_of(strided, "b")) != signature(same)
 
 
