@@ -86,7 +86,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
         check_baseline(folds.development, predictions)
 
-        press = Pressing(recipe, baseline, folds, here / STATISTICS)
+        press = Pressing(recipe, baseline, folds, here / STATISTICS, task)
         here.stage("statistics", [STATISTICS], press.collect)
         chosen = here.stage("precision", [], press.choose)
         press.settle(chosen)

@@ -15,9 +15,9 @@ from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
 from foldpress.benchmark.report import build_report, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
-from foldpress.choice import choose
 from foldpress.cost import graph_cost
 from foldpress.data import Dataset, Indices, fit_inputs
+from foldpress.drop_budget import Loss, loss_of
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
@@ -25,8 +25,8 @@ from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
-from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press
+from foldpress.optimizer.passes import LogEntry, apply
+from foldpress.optimizer.press import Press, Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import choose_method
 from foldpress.optimizer.samples import calibration_rows, shortage
@@ -34,7 +34,9 @@ from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
+from foldpress.pruned_time import time_entry
 from foldpress.runtime import CPU, open_session, predict
+from foldpress.settling import settle, settled
 from foldpress.sources import read_data
 from foldpress.weight_passes import choose_weights
 
@@ -87,13 +89,20 @@ def prune(
     macs: float | None = None,
     parameters: float | None = None,
     bytes: float | None = None,  # noqa: A002  # the recipe's own word
+    latency: float | None = None,
+    max_drop: float | None = None,
+    protect: Sequence[str] = (),
     sparsity: float | None = None,
     threshold: float | None = None,
+    task: str = "classification",
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
 ) -> StageResult:
     """Prune a graph to a budget, repaired on samples of `data`; targets are not needed.
+
+    `latency` is a share of the time of the float32 graph, at batch 1 on one thread of this machine. `max_drop` is what samples
+    lose that pruning has not seen; for classification without targets, the share of predictions that change.
 
     The file is lean, unless `keep_metadata`: no shapes, notes and long names inside the graph.
 
@@ -103,11 +112,12 @@ def prune(
     from foldpress.recipe import make_prune_table
 
     table = make_prune_table(
-        method=method, macs=macs, parameters=parameters, bytes=bytes, sparsity=sparsity, threshold=threshold
-    )
+        method=method, macs=macs, parameters=parameters, bytes=bytes, latency=latency, max_drop=max_drop,
+        protect=tuple(protect), sparsity=sparsity, threshold=threshold,
+    )  # fmt: skip
     asked = Prune(table.method, **table.model_dump(exclude={"method"}))
     press = partial(Press, prune=asked, target=None)
-    return _press(press, graph, output, data, samples, seed, keep_metadata)
+    return _press(press, graph, output, data, samples, seed, keep_metadata, task)
 
 
 def quantize(
@@ -245,6 +255,7 @@ def _press(
     samples: int,
     seed: int,
     keep_metadata: bool,
+    task: str = "classification",
 ) -> StageResult:
     start = time.perf_counter()
     output = _output(output)
@@ -256,12 +267,30 @@ def _press(
     rows = calibration_rows(one_fold, samples, seed)
     press = make(cleaned.model, dataset.select(rows), one_fold[:, rows])
     few = shortage(one_fold[:, rows], samples) if press.learns else ()
-    chosen = choose(press, dataset, LatencyPlan())
-    pressed = press.at(chosen.precision).ship()
+    found = settle(press, dataset, LatencyPlan(), _loss(task, dataset))
+    press = settled(press, found)
+    pressed = press.ship()
     written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
+    timed = _timed(press, pressed, dataset)
     save_graph(written.model, output)
-    log = (*cleaned.log, *few, *chosen.log, *pressed.log, *written.log)
-    return _result(output, start, [entry.as_json() for entry in log])
+    before, after = (
+        [entry.as_json() for entry in log] for log in ((*cleaned.log, *few), (*pressed.log, *timed, *written.log))
+    )
+    return _result(output, start, [*before, *found["log"], *after])
+
+
+def _loss(task: str, dataset: Dataset) -> Loss:
+    """What a largest drop is measured by: without targets, agreement with what the unpruned network predicts."""
+    if dataset.targets is None and task != "classification":
+        return loss_of(make_task(task, Path(), dataset.y))  # which says that there are none
+    return loss_of(make_task(task, Path(), np.empty(0) if dataset.targets is None else dataset.y))
+
+
+def _timed(press: Press, pressed: Pressed, samples: Dataset) -> list[LogEntry]:
+    """What structured pruning did to the time."""
+    if pressed.pruned is None or not press.removes_channels:
+        return []
+    return [time_entry(press, pressed.pruned, samples, LatencyPlan())]
 
 
 def _share(float_macs: float) -> float:

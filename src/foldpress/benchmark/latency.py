@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,36 @@ def measure(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> 
         RequestError: fewer samples than the batch size, or a graph that is fixed to another one.
         FoldpressError: a worker process died or took too long.
     """
+    with _prepared(graphs, dataset, plan) as work:
+        label = f"timing at batch {plan.batch} on {plan.provider}"
+        steps = [*([name] for name in graphs), *[list(graphs)] * plan.processes]
+        answers: list[dict[str, Any]] = []
+        for seed, names in enumerate(track(steps, label, len(steps))):
+            timed = plan.seconds / plan.processes if len(answers) >= len(graphs) else 0.0
+            answers.append(work(names, timed, plan.seed + seed))
+    alone, together = answers[: len(graphs)], answers[len(graphs) :]
+    return [_collected(name, plan, probe[name], together) for name, probe in zip(graphs, alone, strict=True)]
+
+
+def block_medians(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> dict[str, list[NDArray[Any]]]:
+    """Milliseconds of each graph, [rounds] for each process: the same place of two graphs was timed at about the same time.
+
+    Nothing but the time is measured, so that many small graphs can be compared in one process.
+
+    Raises:
+        FoldpressError: as for `measure`.
+    """
+    with _prepared(graphs, dataset, plan) as work:
+        seeds = track(range(plan.processes), f"timing {len(graphs)} graphs at batch {plan.batch}", plan.processes)
+        answers = [work(list(graphs), plan.seconds / plan.processes, plan.seed + seed) for seed in seeds]
+    return {name: [np.median(answer[name]["blocks_ms"], axis=1) for answer in answers] for name in graphs}
+
+
+@contextmanager
+def _prepared(
+    graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan
+) -> Iterator[Callable[[list[str], float, int], dict[str, Any]]]:
+    """What times some of the graphs for some seconds with a seed, in a fresh process."""
     check_provider(plan.provider)
     if len(dataset) < plan.batch:
         raise RequestError(f"batch {plan.batch} needs as many samples; there are {len(dataset)}")
@@ -63,17 +94,14 @@ def measure(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> 
         feeds = Path(folder) / "feeds.npz"
         wanted = min(_FEEDS, len(dataset) // plan.batch) * plan.batch
         np.savez(feeds, **dataset.batch(slice(0, wanted)))  # type: ignore[arg-type]  # names are free
-        label = f"timing at batch {plan.batch} on {plan.provider}"
-        steps = [*([name] for name in graphs), *[list(graphs)] * plan.processes]
-        answers: list[dict[str, Any]] = []
-        for seed, names in enumerate(track(steps, label, len(steps))):
-            timed = plan.seconds / plan.processes if len(answers) >= len(graphs) else 0.0
+
+        def work(names: list[str], seconds: float, seed: int) -> dict[str, Any]:
             chosen = {name: str(Path(graphs[name]).resolve()) for name in names}
             spec = {"graphs": chosen, "feeds": str(feeds), "batch": plan.batch, "provider": plan.provider,
-                    "threads": plan.threads, "seconds": timed, "seed": plan.seed + seed}  # fmt: skip
-            answers.append(_work(spec, Path(folder)))
-    alone, together = answers[: len(graphs)], answers[len(graphs) :]
-    return [_collected(name, plan, probe[name], together) for name, probe in zip(graphs, alone, strict=True)]
+                    "threads": plan.threads, "seconds": seconds, "seed": seed}  # fmt: skip
+            return _work(spec, Path(folder))
+
+        yield work
 
 
 def latency_rows(measured: list[LatencySamples], reference: str, confidence: float) -> list[dict[str, Any]]:

@@ -1,0 +1,56 @@
+"""What pruning did to the time: the pruned graph in turns with the unpruned one, both in the precision that ships."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from foldpress.benchmark.intervals import ratio_interval
+from foldpress.benchmark.latency import LatencyPlan, block_medians
+from foldpress.choice import elsewhere
+from foldpress.data import Dataset
+from foldpress.graph import save_graph
+from foldpress.optimizer.passes import LogEntry
+from foldpress.optimizer.press import Press
+
+_PROCESSES, _SECONDS = 3, 3.0
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Time of one graph over that of another, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> Ratio:
+    """How much of a reference's time a graph takes, in interleaved blocks of several fresh processes."""
+    with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
+        paths = {name: Path(folder) / f"{name}.onnx" for name in ("reference", "graph")}
+        save_graph(reference, paths["reference"])
+        save_graph(graph, paths["graph"])
+        blocks = block_medians(paths, samples, replace(plan, processes=_PROCESSES, seconds=_SECONDS))
+    pairs = zip(blocks["graph"], blocks["reference"], strict=True)
+    return Ratio(*ratio_interval([np.log(mine / theirs) for mine, theirs in pairs], _CONFIDENCE))
+
+
+def time_entry(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> LogEntry:
+    """What pruning did to the time: the graph that ships beside the unpruned one in the same precision."""
+    if why := elsewhere(press.target, plan.provider):
+        return LogEntry("pruned-time", "graph", "declined", f"not timed: {why}")
+    ratio = time_ratio(press.unpruned(), graph, samples, plan)
+    where = f"in {press.describe()}, batch {plan.batch}, threads {plan.threads}"
+    told = f"{ratio} of the unpruned graph's time {where}"
+    if ratio.low > 1:
+        return LogEntry(
+            "pruned-time", "graph", "declined", f"pruning costs time: {told}; a budget in latency would not"
+        )
+    return LogEntry("pruned-time", "graph", "done", told if ratio.high < 1 else f"pruning saves no time: {told}")
