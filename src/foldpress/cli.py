@@ -102,6 +102,7 @@ def prune(
     latency: Annotated[float | None, typer.Option(help="Share of the float32 graph's time to leave, as measured.")] = None,
     max_drop: Annotated[float | None, typer.Option(help="Largest drop on samples that pruning has not seen.")] = None,
     protect: Annotated[list[str] | None, typer.Option(help="A layer whose inputs and outputs all stay.")] = None,
+    score: Annotated[str, typer.Option(help="Which channels go first: obs, activation, magnitude or l1.")] = "obs",
     task: Task = "classification",
     sparsity: Annotated[float | None, typer.Option(help="Share of zeros (unstructured).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Largest magnitude that becomes zero (unstructured).")] = None,
@@ -112,7 +113,7 @@ def prune(
     """Remove channels, repaired by least squares on the data; or single weights."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "bytes": size, "latency": latency,
-                                  "max_drop": max_drop, "sparsity": sparsity, "threshold": threshold}  # fmt: skip
+                                  "max_drop": max_drop, "sparsity": sparsity, "threshold": threshold, "score": score}  # fmt: skip
         result = foldpress.prune(graph, output, data=data, method=method, protect=protect or (), task=task,  # type: ignore[arg-type]
                                  samples=samples, seed=seed, keep_metadata=keep_metadata, **budget)  # fmt: skip
         out.show(result.as_json(), *show_stage(result))

@@ -96,6 +96,7 @@ class PruneTable(_Table):
     latency: Share | None = None
     max_drop: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     protect: tuple[str, ...] = ()
+    score: Literal["obs", "activation", "magnitude", "l1"] = "obs"
     sparsity: Share | None = None
     threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
@@ -106,8 +107,9 @@ class PruneTable(_Table):
         if not set(given) <= set(allowed) or len(given) != min(1, len(allowed)):
             wants = f"exactly one of {', '.join(allowed)}" if allowed else "no budget: it always leaves half"
             raise ValueError(f"method = {self.method!r} takes {wants}; given: {', '.join(given) or 'none'}")
-        if self.protect and self.method != "structured":
-            raise ValueError(f"method = {self.method!r} takes no protect: it changes the shape of no layer")
+        for name in ("protect", "score"):
+            if name in self.model_fields_set and self.method != "structured":
+                raise ValueError(f"method = {self.method!r} takes no {name}: it removes no channels")
         return self
 
 

@@ -92,6 +92,7 @@ def prune(
     latency: float | None = None,
     max_drop: float | None = None,
     protect: Sequence[str] = (),
+    score: Literal["obs", "activation", "magnitude", "l1"] = "obs",
     sparsity: float | None = None,
     threshold: float | None = None,
     task: str = "classification",
@@ -100,6 +101,9 @@ def prune(
     keep_metadata: bool = False,
 ) -> StageResult:
     """Prune a graph to a budget, repaired on samples of `data`; targets are not needed.
+
+    `score` is what decides which channels of a layer go first: the error that is left after repair (obs), the energy of what
+    the layers behind it get from a channel (activation), or the L2 or L1 norm of the weights that make it (magnitude, l1).
 
     `latency` is a share of the time of the float32 graph, at batch 1 on one thread of this machine. `max_drop` is what samples
     lose that pruning has not seen; for classification without targets, the share of predictions that change.
@@ -113,7 +117,7 @@ def prune(
 
     table = make_prune_table(
         method=method, macs=macs, parameters=parameters, bytes=bytes, latency=latency, max_drop=max_drop,
-        protect=tuple(protect), sparsity=sparsity, threshold=threshold,
+        protect=tuple(protect) or None, score=None if score == "obs" else score, sparsity=sparsity, threshold=threshold,
     )  # fmt: skip
     asked = Prune(table.method, **table.model_dump(exclude={"method"}))
     press = partial(Press, prune=asked, target=None)

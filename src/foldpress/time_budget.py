@@ -146,6 +146,7 @@ def _digest(press: Press, prune: Prune, latencies: Latencies) -> str:
         prune.latency,
         prune.protect,
         prune.multiple,
+        prune.score,
         curves,
         press.fingerprint(),
     ]

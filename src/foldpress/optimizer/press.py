@@ -280,8 +280,7 @@ class Press:
         layers = layers_to_observe(self.model, self.protected)
         if not layers:
             raise RequestError(
-                "no layer of this graph can lose channels: each is protected, feeds a residual sum or an output, "
-                "or what is not understood",
+                "no layer of this graph can lose channels: each is protected, feeds an output or what is not understood",
                 mend='leave [prune] out, or use method = "unstructured"',
             )
         collect = partial(collect_grams, self.model, layers, self._calibration, self._numbers)

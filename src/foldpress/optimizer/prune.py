@@ -10,6 +10,7 @@ from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.optimizer.ledger import Budget, Latencies
 from foldpress.optimizer.passes import Pass
+from foldpress.optimizer.scores import Score
 from foldpress.optimizer.structured import PruneStructured
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 
@@ -32,6 +33,7 @@ class Prune:
     max_drop: float | None = None
     protect: tuple[str, ...] = ()
     multiple: int = 4
+    score: Score = "obs"
     latencies: Latencies | None = None
 
     @property
@@ -57,6 +59,7 @@ class Prune:
                     grams,
                     samples,
                     self.multiple,
+                    self.score,
                     latencies=self.latencies,
                     protect=self.protect,
                 )
