@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from topologies import graph
 
 from foldpress import latency_table
 from foldpress.benchmark.latency import LatencyPlan
@@ -14,6 +13,7 @@ from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.targets import choose_target
+from topologies import Weights, graph
 
 RNG = np.random.default_rng(0)
 DATA = Dataset({"x": RNG.normal(size=(16, 6)).astype(np.float32)})
@@ -23,7 +23,7 @@ def network(wide: int = 32) -> ir.Model:
     """Two branches of equal shape, and a third."""
     body = """a = MatMul(x, wa) ra = Relu(a) pa = MatMul(ra, va)  b = MatMul(x, wb) rb = Relu(b) pb = MatMul(rb, vb)
               c = MatMul(x, wc) rc = Relu(c) pc = MatMul(rc, vc)  y = Concat<axis = 1>(pa, pb, pc)"""
-    weights = {"wa": (6, 16), "va": (16, 5), "wb": (6, 16), "vb": (16, 5), "wc": (6, wide), "vc": (wide, 5)}
+    weights: Weights = {"wa": (6, 16), "va": (16, 5), "wb": (6, 16), "vb": (16, 5), "wc": (6, wide), "vc": (wide, 5)}
     return graph(body, weights, "float[N, 6]", "float[N, 15]")
 
 
@@ -41,11 +41,13 @@ class Clock:
 
     def __call__(self, graphs: dict[str, ir.Model], *_: object) -> dict[str, float]:
         self.asked.append(graphs)
-        widths = {
-            name: max(value.shape[-1] for value in model.graph.initializers.values() if value.shape)
-            for name, model in graphs.items()
-        }  # type: ignore[type-var, index, union-attr]
-        return {name: 1.0 + 8 * -(-int(width) // 8) for name, width in widths.items()}  # type: ignore[call-overload]
+        return {name: 1.0 + 8 * -(-_width(graph) // 8) for name, graph in graphs.items()}
+
+
+def _width(graph: ir.Model) -> int:
+    """The largest last axis of what is stored."""
+    shapes = [value.shape.numpy() for value in graph.graph.initializers.values() if value.shape is not None]
+    return max(int(shape[-1]) for shape in shapes if shape)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from topologies import graph
 
 from foldpress import pruned_time, time_budget
 from foldpress.benchmark.latency import LatencyPlan
@@ -21,6 +20,7 @@ from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.pruned_time import Ratio, time_entry
 from foldpress.time_budget import meet_latency
+from topologies import Weights, graph
 
 WIDE, REST = 64, 20.0
 DATA = Dataset({"x": np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)})
@@ -29,7 +29,7 @@ DATA = Dataset({"x": np.random.default_rng(0).normal(size=(128, 6)).astype(np.fl
 def network() -> ir.Model:
     body = """a = MatMul(x, wa) ra = Relu(a) pa = MatMul(ra, va)  b = MatMul(x, wb) rb = Relu(b) pb = MatMul(rb, vb)
               y = Concat<axis = 1>(pa, pb)"""
-    weights = {"wa": (6, WIDE), "va": (WIDE, 5), "wb": (6, WIDE), "vb": (WIDE, 5)}
+    weights: Weights = {"wa": (6, WIDE), "va": (WIDE, 5), "wb": (6, WIDE), "vb": (WIDE, 5)}
     return graph(body, weights, "float[N, 6]", "float[N, 10]")
 
 
@@ -57,7 +57,8 @@ class Machine:
         return Ratio(share**self.bias, 0.0, 1.0)
 
     def width(self, model: ir.Model) -> float:
-        return float(sum(model.graph.initializers[name].shape.numpy()[1] for name in ("wa", "wb")))  # type: ignore[union-attr]
+        shapes = [model.graph.initializers[name].shape for name in ("wa", "wb")]
+        return float(sum(shape.numpy()[1] for shape in shapes if shape is not None))
 
 
 def met(

@@ -5,12 +5,12 @@ from itertools import product
 import numpy as np
 import onnx_ir as ir
 import pytest
-from topologies import graph
 
 from foldpress.cost import graph_cost
 from foldpress.optimizer.allocation import BudgetError, Plan, allocate
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.ledger import CountLedger, Curve, Latencies, LatencyLedger
+from topologies import Weights, graph
 
 # A float kernel that steps at multiples of 16, and is slower at 20 than at 32: counts that save nothing are not in a curve.
 FIRST, SECOND = {32: 4.0, 16: 2.0, 8: 1.9}, {16: 3.0, 12: 2.9, 4: 1.0}
@@ -19,7 +19,7 @@ FIRST, SECOND = {32: 4.0, 16: 2.0, 8: 1.9}, {16: 3.0, 12: 2.9, 4: 1.0}
 def network() -> ir.Model:
     body = """a = MatMul(x, wa) ra = Relu(a) pa = MatMul(ra, va)
               b = MatMul(x, wb) rb = Relu(b) pb = MatMul(rb, vb)  y = Add(pa, pb)"""
-    weights = {"wa": (6, 32), "va": (32, 5), "wb": (6, 16), "vb": (16, 5)}
+    weights: Weights = {"wa": (6, 32), "va": (32, 5), "wb": (6, 16), "vb": (16, 5)}
     return graph(body, weights, "float[N, 6]", "float[N, 5]")
 
 

@@ -1,16 +1,16 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from topologies import graph
 
 from foldpress.errors import RequestError
 from foldpress.graph import input_specs, serialize
 from foldpress.optimizer.excerpt import at_width, excerpt, signature
 from foldpress.optimizer.groups import find_groups
 from foldpress.runtime import open_session
+from topologies import Weights, graph
 
 RNG = np.random.default_rng(0)
-WEIGHTS = {"w": (8, 3, 3, 3), "v": (8, 8, 3, 3), "u": (8, 8, 3, 3), "t": (5, 8, 1, 1)}
+WEIGHTS: Weights = {"w": (8, 3, 3, 3), "v": (8, 8, 3, 3), "u": (8, 8, 3, 3), "t": (5, 8, 1, 1)}
 
 
 def block(kernel: int = 3) -> ir.Model:
@@ -22,7 +22,7 @@ def block(kernel: int = 3) -> ir.Model:
 
 
 def run(model: ir.Model, feed: dict[str, np.ndarray], names: list[str] | None = None) -> list[np.ndarray]:
-    return open_session(serialize(model)).run(names, feed)
+    return list(open_session(serialize(model)).run(names, feed))
 
 
 def part_of(model: ir.Model, name: str) -> ir.Model:
@@ -48,7 +48,7 @@ def test_every_width_runs_with_the_same_ends(channels: int) -> None:
     cut = at_width(part, "b", channels)
     assert list(map(str, input_specs(cut))) == list(map(str, input_specs(part)))
     assert run(cut, {"ra": np.ones((1, 8, 6, 6), np.float32)})[0].shape == (1, 8, 6, 6)
-    kernels = [list(value.shape) for value in cut.graph.initializers.values() if len(value.shape or ()) == 4]
+    kernels = [list(value.shape or ()) for value in cut.graph.initializers.values()]
     assert ([channels, 8, 3, 3] in kernels) == (channels > 0)
     assert part.graph.initializers["v"].shape == [8, 8, 3, 3]
 
