@@ -34,7 +34,7 @@ from foldpress.optimizer.sensitivity import costliest, sensitivities
 from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.static_int8 import StaticInt8
 from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
-from foldpress.optimizer.structured import PruneStructured, layers_to_observe
+from foldpress.optimizer.structured import PruneStructured, clear_branches, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_only import WeightOnly
 from foldpress.optimizer.weights import WeightPasses, automatic_passes
@@ -190,6 +190,7 @@ class Press:
         with one_thread():
             plans = made.decide(self.model)
         cut = copy_graph(self.model)
+        clear_branches(cut, plans)
         shrink(cut, Masks({plan.group.name: plan.keep() for plan in plans if plan.taken}))
         return {plan.group.name: plan.remaining(plan.taken) for plan in plans}, self.rough(cut, self._few)
 

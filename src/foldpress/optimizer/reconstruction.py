@@ -52,7 +52,7 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         kept: features that stay, for every layer that loses some, by name.
         samples: without labels.
     """
-    for place in places(pruned, kept):
+    for place in (place for place in places(pruned, kept) if len(place.kept)):  # what has no feature left is to go
         inputs, given, wanted = _observed(original, pruned, place, samples)
         weight, width = place.layer.matrices(pruned), len(place.kept)
         if not inputs.shape[2]:

@@ -105,6 +105,7 @@ class PruneStructured:
             refit(model, one, kept[name])
         for plan in plans:
             mask_group(model, plan.group, plan.keep())
+        clear_branches(model, plans)
         reconstruct(original, model, kept, self.samples)
 
     def _entries(self, plan: Plan) -> list[LogEntry]:
@@ -119,6 +120,14 @@ class PruneStructured:
         note = score_note(self.score, possible_score(group, self.score))
         detail = f"{group.channels} → {left} channels{others}; predicted error of what consumes them {plan.error(plan.taken):.2%}"
         return [LogEntry(self.name, name, "done", detail + note) for name in _layers(group)]
+
+
+def clear_branches(model: ir.Model, plans: Sequence[Plan]) -> None:
+    """Leave nothing of the branches that go as a whole, in place; `model` may be a copy."""
+    empty = {plan.group.name for plan in plans if plan.taken and not len(plan.keep())}
+    for group in find_groups(model)[0] if empty else ():
+        for branch in group.branches if group.name in empty else ():
+            branch.clear(model)
 
 
 def _layers(group: ChannelGroup) -> list[str]:
