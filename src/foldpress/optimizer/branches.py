@@ -2,9 +2,9 @@
 
     s + W · f(x) + b   becomes   s + b
 
-Pruning makes b zero and lets the layers behind make up for it: on ResNet-20 the first block gone leaves 91.3 % of the images right
-without b, 91.1 % with it, and takes less time. Where b stays, it must be added to a sum of full shape, so that nobody misses
-the branch; reshapes in between may only concern places.
+Pruning makes b zero and lets the layers behind make up for it: on ResNet-20, the first block gone leaves 91.3 % of the images
+right without b, 91.1 % with it, and takes less time. Where b stays, it must be added to a sum of full shape, so that nobody
+misses the branch; reshapes in between may only concern places.
 """
 
 from dataclasses import dataclass, field
