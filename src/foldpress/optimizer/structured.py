@@ -7,19 +7,19 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from foldpress.data import Dataset, Indices
+from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.allocation import Ledger, Plan, allocate
 from foldpress.optimizer.gram import MAX_FEATURES, features, has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
+from foldpress.optimizer.hiding import hide
 from foldpress.optimizer.influence import measure_influence
 from foldpress.optimizer.ledger import Budget, CountLedger, Latencies, LatencyLedger, layers_of
-from foldpress.optimizer.masks import Masks, mask_group
+from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.proof import prove_equal
-from foldpress.optimizer.reconstruction import reconstruct
-from foldpress.optimizer.repair import Consumer, consumer, refit, removal_order
+from foldpress.optimizer.repair import Consumer, consumer, removal_order
 from foldpress.optimizer.scores import Score, channel_costs, order_of, possible_score, score_note
 from foldpress.optimizer.shrink import shrink
 
@@ -57,7 +57,7 @@ class PruneStructured:
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in prunable(model, self.protect)[1]]
         plans = self.decide(model)
         cut = [plan for plan in plans if plan.taken]
-        self._repair(model, cut)
+        hide(model, cut, self.samples)
         shrunk = copy_graph(model)
         shrink(shrunk, Masks({plan.group.name: plan.keep() for plan in cut}))
         prove_equal(model, shrunk, self.samples)
@@ -91,22 +91,6 @@ class PruneStructured:
         if self.latencies is None:
             raise RequestError("a budget of time needs measured latencies", mend="foldpress run, or foldpress prune")
         return LatencyLedger(model, groups, self.latencies)
-
-    def _repair(self, model: ir.Model, plans: list[Plan]) -> None:
-        """First every consumer by itself; then all that is behind a cut, for what the cuts do together."""
-        original = copy_graph(model)
-        kept: dict[str, Indices] = {}
-        problems: dict[str, Consumer] = {}
-        for plan in plans:
-            for one in plan.consumers:
-                name = str(one.slot.node.name)
-                left = one.without(plan.gone())
-                kept[name], problems[name] = np.intersect1d(kept.get(name, left), left), one
-        for name, one in problems.items():
-            refit(model, one, kept[name])
-        for plan in plans:
-            mask_group(model, plan.group, plan.keep())
-        reconstruct(original, model, kept, self.samples)
 
     def _entries(self, plan: Plan) -> list[LogEntry]:
         """One for every layer that makes the channels."""

@@ -1,0 +1,36 @@
+"""Hide what plans take, in a graph that keeps its shapes, and let the layers behind make up for it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from foldpress.data import Dataset, Indices
+from foldpress.graph import copy_graph
+from foldpress.optimizer.allocation import Plan
+from foldpress.optimizer.masks import mask_group
+from foldpress.optimizer.reconstruction import reconstruct
+from foldpress.optimizer.repair import Consumer, refit
+
+
+def hide(model: ir.Model, plans: Sequence[Plan], samples: Dataset) -> None:
+    """First every consumer by itself, then all that is behind a cut, for what the cuts do together; in place.
+
+    Args:
+        model: a graph with shapes.
+        plans: those that take something. A layer may lose features to several.
+        samples: without labels.
+    """
+    original = copy_graph(model)
+    kept: dict[str, Indices] = {}
+    problems: dict[str, Consumer] = {}
+    for plan in plans:
+        for one in plan.consumers:
+            name = str(one.slot.node.name)
+            left = one.without(plan.gone())
+            kept[name], problems[name] = np.intersect1d(kept.get(name, left), left), one
+    for name, one in problems.items():
+        refit(model, one, kept[name])
+    for plan in plans:
+        mask_group(model, plan.group, plan.keep())
+    reconstruct(original, model, kept, samples)
