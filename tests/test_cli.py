@@ -192,10 +192,38 @@ def test_resume_after_an_interruption_reuses_the_statistics(
     journal = _json_file(out / "journal.json")
     journal["stages"] = {name: journal["stages"][name] for name in ("export", "statistics")}
     (out / "journal.json").write_text(json.dumps(journal), encoding="utf-8")
-    monkeypatch.setattr("foldpress.optimizer.saved_statistics.collect_histograms", lambda *_: pytest.fail("collected"))
+    monkeypatch.setattr("foldpress.optimizer.collection.accumulate", lambda *_: pytest.fail("collected"))
     assert invoke("run", path, "-o", out, "--resume").exit_code == 0
     assert "statistics.npz: reused" in (out / "run.log").read_text(encoding="utf-8")
     assert (out / "quantized.onnx").read_bytes() == graph
+
+
+@pytest.mark.usefixtures("untimed")
+def test_quantize_takes_the_statistics_of_a_run(recipe: WriteRecipe, invoke: Invoke, tmp_path: Path) -> None:
+    """Catches a run's file that fits no other command; another graph than the run made from the same statistics."""
+    out, small = tmp_path / "out", tmp_path / "small.onnx"
+    assert invoke("run", recipe(quantize={"precision": "static"}), "-o", out).exit_code == 0
+    arguments = ["quantize", out / "exported.onnx", "-o", small, "-d", tmp_path / "data.npz", "--precision", "static",
+                 "--target", "x86", "--statistics", out / "statistics.npz"]  # fmt: skip
+    said = _document(invoke(*arguments, "--json"))["log"]
+    assert small.read_bytes() == (out / "quantized.onnx").read_bytes()
+    assert [entry["detail"] for entry in said if entry["subject"] == "samples"] == ["the 96 of statistics.npz"]
+    stale = invoke(*arguments, "--calibration", "minmax", "--samples", 50)
+    assert stale.exit_code == 2
+    assert re.search(
+        r"statistics\.npz does not fit: .* other samples \(.*, kind \(2048 bins, not ranges\)", stale.stderr
+    )
+
+
+@pytest.mark.usefixtures("untimed")
+def test_without_resume_statistics_are_collected_anew(recipe: WriteRecipe, invoke: Invoke, tmp_path: Path) -> None:
+    """Catches a plain run that takes over statistics unasked, and a file that stays where it no longer belongs."""
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert invoke("run", recipe(quantize={"precision": "static"}), "-o", out).exit_code == 0
+        assert "statistics.npz: reused" not in (out / "run.log").read_text(encoding="utf-8")
+    assert invoke("run", recipe(quantize={"precision": "dynamic"}), "-o", out).exit_code == 0
+    assert not (out / "statistics.npz").exists()
 
 
 @pytest.mark.usefixtures("untimed")

@@ -41,6 +41,8 @@ def test_integer_kernels_are_counted_where_they_run(
     found = running_kernels(tmp_path / "int8.onnx")
     assert found.integer["QLinearConv"] == len(convolutions) - 1
     assert found.float_layers == {convolutions[0]: "Conv"}
+    assert found.integer_layers.keys() >= set(convolutions[1:])
+    assert set(found.integer_layers.values()) == {"QLinearConv", "QGemm"}
 
 
 def test_pairs_that_do_not_fuse_are_shown_as_float(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import foldpress
+from foldpress.benchmark.evidence import load_evidence
 from foldpress.data import Dataset
 from foldpress.exporter.export import Exported, export_model
 from foldpress.files import sha256
@@ -141,6 +142,23 @@ def test_repeated_folds(digits_folder: Path, tmp_path: Path) -> None:
     folds = report.document["accuracy"]["folds"]
     assert len(folds["each"]) == 6
     assert sum(entry["n"] for entry in folds["each"]) == 2 * folds["n"]
+
+
+def test_flipped_samples_are_kept_as_pictures(digits_folder: Path, digits_data: Dataset, tmp_path: Path) -> None:
+    """Catches: pictures of other samples than those that flipped, or none of them in the page."""
+    coarse = ["quantize.precision=weights", "quantize.bits=1", "folds.splits=2"]
+    report = foldpress.run(foldpress.load_recipe(digits_folder, [*BRIEF, *coarse]), tmp_path)
+    evidence = load_evidence(report.folder / "evidence")
+    assert evidence.test is not None
+    assert evidence.pictures is not None
+    flips = evidence.test.sample[evidence.test.baseline != evidence.test.artifact]
+    assert len(evidence.pictures.sample) == min(24, len(flips)) > 0
+    for sample, pixels in zip(evidence.pictures.sample, evidence.pictures.pixels, strict=True):
+        assert sample in flips
+        image = next(iter(digits_data.inputs.values()))[sample, 0]
+        assert np.array_equal(pixels, np.rint(255 * (image - image.min()) / np.ptp(image)))
+    page = (report.folder / "report.html").read_text()
+    assert page.count('src="data:image/png') == len(evidence.pictures.sample)
 
 
 def test_parity_does_not_look_at_the_test_split(

@@ -10,8 +10,8 @@ import pytest
 import foldpress
 
 NAMES = ["Dataset", "FoldpressError", "Folds", "Recipe", "Report", "bench", "collect_statistics", "doctor", "export", "gate",
-         "init", "inspect", "load_recipe", "load_statistics", "make_folds", "prune", "quantize", "report", "run",
-         "validate"]  # fmt: skip
+         "init", "inspect", "load_recipe", "load_statistics", "make_folds", "pack", "prune", "quantize", "report", "run",
+         "unpack", "validate"]  # fmt: skip
 
 
 def python(script: str, **environment: str) -> str:

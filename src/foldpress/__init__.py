@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.stages import prune as prune
     from foldpress.stages import quantize as quantize
     from foldpress.stages import validate as validate
+    from foldpress.storage.pack import pack as pack
+    from foldpress.storage.unpack import unpack as unpack
     from foldpress.templates import init as init
 
 __version__ = "0.1.0"
@@ -46,10 +48,12 @@ _HOMES = {
     "load_recipe": "recipe",
     "load_statistics": "optimizer.saved_statistics",
     "make_folds": "folds",
+    "pack": "storage.pack",
     "prune": "stages",
     "quantize": "stages",
     "report": "saved",
     "run": "pipeline",
+    "unpack": "storage.unpack",
     "validate": "stages",
 }
 

@@ -7,7 +7,7 @@ import typer
 
 import foldpress
 from foldpress.console import checks_table, command, verdict_line
-from foldpress.render import show_graph, show_latency, show_machine, show_run, show_stage, show_validation
+from foldpress.render import show_graph, show_latency, show_machine, show_packed, show_run, show_stage, show_validation
 
 app = typer.Typer(
     help=foldpress.__doc__,
@@ -132,7 +132,10 @@ def quantize(
     float_macs: Annotated[float, typer.Option(help="Share of the MACs that may stay float, where it helps most.")] = 0.0,
     weight_passes: Annotated[list[str] | None, typer.Option(help="Passes over weights before static int8: auto, none, or any "
                                                       "of equalization, smooth, gptq, bias-correction.")] = None,
-    samples: Samples = 512, seed: Seed = 0,
+    samples: Annotated[int | None, typer.Option(min=2, help="Calibration samples: 512, or those of --statistics.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draw of calibration samples: 0.")] = None,
+    statistics: Annotated[Path | None, typer.Option(help="An .npz file of what static int8 learns, from an earlier call, a run "
+                                                    "or collect_statistics; written where there is none yet.")] = None,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -141,7 +144,7 @@ def quantize(
         result = foldpress.quantize(
             graph, output, data=data, target=target, precision=precision, bits=bits, calibration=calibration,
             keep_float=keep_float or (), float_macs=float_macs, weight_passes=weight_passes or "auto", samples=samples,
-            seed=seed, keep_metadata=keep_metadata,
+            seed=seed, statistics=statistics, keep_metadata=keep_metadata,
         )  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 
@@ -224,6 +227,30 @@ def inspect(
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         found = foldpress.inspect(graph)
         out.show(found, *show_graph(found))
+
+
+@app.command()
+def pack(
+    graph: Annotated[Path, typer.Argument(help="Any .onnx file.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The .fpz file to write.")] = None,
+    json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """One small archive of a graph and its weights, entropy-coded; `unpack` gives the same bytes again."""
+    with command(as_json=json, quiet=quiet, verbose=verbose) as out:
+        result = foldpress.pack(graph, output)
+        out.show(result.as_json(), *show_packed(result))
+
+
+@app.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="An .fpz file.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The .onnx file to write.")] = None,
+    json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """The .onnx file that was packed, byte for byte."""
+    with command(as_json=json, quiet=quiet, verbose=verbose) as out:
+        written = foldpress.unpack(archive, output)
+        out.show({"output": str(written), "bytes": written.stat().st_size}, f"{written}: the bytes that were packed")
 
 
 @app.command()

@@ -7,6 +7,7 @@ A stored integer weight counts as the weight that it stands for; scales, zero po
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,6 +97,11 @@ def graph_cost(model: ir.Model) -> GraphCost:
         operators=dict(sorted(Counter(node.op_type for node in model.graph).items())),
         layers=layers,
     )
+
+
+def layer_entries(cost: GraphCost) -> list[dict[str, Any]]:
+    """The layers as plain JSON values."""
+    return [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
 
 
 def sample_shapes(model: ir.Model) -> Shapes:

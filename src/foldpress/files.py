@@ -8,7 +8,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,22 @@ def read_arrays(path: Path) -> dict[str, Any]:
             return dict(arrays)
     except _UNREADABLE as error:
         raise RequestError(f"{path} cannot be read: {error}", mend="it is damaged or missing: make it again") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name as an .npz file, atomically. Sums of floats do not shrink, so only the others are compressed.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    import numpy as np
+
+    with replacing(path) as draft, zipfile.ZipFile(draft, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = zipfile.ZIP_STORED if array.dtype.kind == "f" else zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
 def sha256(path: Path) -> str:

@@ -23,9 +23,10 @@ _FUSED = ("Fused", "Nhwc")  # what onnxruntime puts before an operator's name wh
 
 @dataclass(frozen=True)
 class Kernels:
-    """What runs: integer kernels by type, matrix layers in float (name → type), and conversions left between the two."""
+    """What runs: integer kernels by type, matrix layers by name with their kernel, and conversions between the two."""
 
     integer: dict[str, int]
+    integer_layers: dict[str, str]
     float_layers: dict[str, str]
     conversions: int
 
@@ -51,9 +52,11 @@ def running_kernels(graph: Path, provider: str = CPU) -> Kernels:
         nodes = onnx.load(optimized, load_external_data=False).graph.node
     counts = Counter(node.op_type for node in nodes)
     integer = {name: counts[name] for name in sorted(counts) if name in _INTEGER or name.startswith("QLinear")}
-    layers = {node.name: _plain(node.op_type) for node in nodes if _plain(node.op_type) in MATRIX_OPERATORS}
+    kinds = {node.name: _plain(node.op_type) for node in nodes}
+    layers = {name: kind for name, kind in kinds.items() if kind in MATRIX_OPERATORS or "MatMul" in kind}
     return Kernels(
         integer,
+        {name: kind for name, kind in layers.items() if kind in integer},
         {name: operator for name, operator in layers.items() if operator not in integer},
         sum(counts[name] for name in _CONVERSIONS),
     )

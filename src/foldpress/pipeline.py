@@ -11,12 +11,14 @@ from typing import Any
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import concatenate, pair
-from foldpress.benchmark.evidence import load_evidence, save_facts, save_latency, save_table
+from foldpress.benchmark.evidence import load_evidence, save_facts, save_latency, save_pictures, save_table
 from foldpress.benchmark.gate import EXIT_CODES
 from foldpress.benchmark.latency import LatencyPlan, measure
-from foldpress.benchmark.report import build_report, describe_graph
+from foldpress.benchmark.pictures import flipped_pictures
+from foldpress.benchmark.report import build_report, describe_cost
 from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task
 from foldpress.benchmark.write import write_reports
+from foldpress.cost import graph_cost, layer_entries
 from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
 from foldpress.files import sha256
 from foldpress.folds import Folds, Scheme, make_folds
@@ -31,6 +33,7 @@ from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
 from foldpress.runtime import check_provider, open_session, predict
 from foldpress.sources import read_data
+from foldpress.storage.sizes import packed_entry
 
 EXPORTED, STATISTICS = "exported.onnx", "statistics.npz"
 
@@ -92,7 +95,9 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         press.settle(chosen)
         pressed = here.stage("press", [f"{PRUNED}*", f"{QUANTIZED}*"], lambda: press.ship(here))
         here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
-        tested = here.stage("test", ["evidence/test.npz"], lambda: _judge_test(here, recipe, folds, task))
+        tested = here.stage(
+            "test", ["evidence/test.npz", "evidence/flips.npz"], lambda: _judge_test(here, recipe, folds, task)
+        )
         here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
 
         facts = _facts(recipe, task, here, tested["scores"], found)
@@ -140,7 +145,9 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
     """
     test = folds.test.open(sha256(here / _artifact(here)))
     outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}", recipe) for name in _graphs(here)}
-    save_table(pair(task, test, outputs[EXPORTED], outputs[_artifact(here)]), here / "evidence/test.npz")
+    table = pair(task, test, outputs[EXPORTED], outputs[_artifact(here)])
+    save_table(table, here / "evidence/test.npz")
+    save_pictures(flipped_pictures(test, table) if task.has_labels else None, here / "evidence/flips.npz")
     return {"scores": {name: float(task.score(test.y, found).mean()) for name, found in outputs.items()}}
 
 
@@ -171,11 +178,9 @@ def _artifact(here: RunDir) -> str:
     return _graphs(here)[-1]
 
 
-def _describe(graph: Path, recipe: Recipe) -> dict[str, Any]:
-    return describe_graph(graph) | kernels_entry(graph, recipe.benchmark.providers[0])
-
-
 def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], found: dict[str, str]) -> dict[str, Any]:
+    costs = {name: graph_cost(load_graph(here / name)) for name in _graphs(here)}
+    provider = recipe.benchmark.providers[0]
     return {
         "artifact": _artifact(here),
         "baseline": EXPORTED,
@@ -184,7 +189,14 @@ def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], f
         "has_labels": task.has_labels,
         "limits": recipe.gate.limits(),
         "confidence": recipe.gate.confidence,
-        "graphs": {name: _describe(here / name, recipe) | {"score": scores[name]} for name in _graphs(here)},
+        "graphs": {
+            name: describe_cost(here / name, cost)
+            | packed_entry(here / name)
+            | kernels_entry(here / name, provider)
+            | {"score": scores[name]}
+            for name, cost in costs.items()
+        },
+        "layers": {name: layer_entries(cost) for name, cost in costs.items()},
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "command": f"foldpress run {shlex.quote(str(recipe.path))}",
         "digests": found,

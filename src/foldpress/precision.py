@@ -28,6 +28,8 @@ def choose_precision(
     calibration: str = "auto",
     keep_float: Sequence[str] = (),
     float_macs: float = 0.0,
+    *,
+    statistics: bool = False,
 ) -> Precision:
     """The precision of that name.
 
@@ -37,6 +39,7 @@ def choose_precision(
         calibration: how ranges are chosen, which only "static" does.
         keep_float: what is to stay float, which only "static" can be asked for.
         float_macs: how much more may stay float, likewise.
+        statistics: whether a file of statistics is named, which only "static" takes.
 
     Raises:
         RequestError: there is no such precision, or an option does not go with it.
@@ -63,4 +66,9 @@ def choose_precision(
                 f"precision = {name!r} takes no {option}: only static int8 leaves single layers float",
                 mend=f'leave {option} out, or use precision = "static"',
             )
+    if statistics and name not in ("auto", "static"):
+        raise RequestError(
+            f"precision = {name!r} takes no statistics: the file holds what static int8 learns",
+            mend='leave statistics out, or use precision = "static"',
+        )
     return Precision(known[name], bits)

@@ -1,6 +1,7 @@
 """Compression as a recipe asks for it: statistics, the choice of a precision, the graph that ships, one for each fold."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
+from foldpress.optimizer.reuse import reused_or_collected
 from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
@@ -44,7 +46,7 @@ class Pressing:
     """
 
     def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path, task: Task) -> None:
-        self.recipe, self.folds, self._loss = recipe, folds, loss_of(task)
+        self.recipe, self.folds, self._store, self._loss = recipe, folds, store, loss_of(task)
         self._rounds: dict[tuple[int, int], Press] = {}  # those that are pressed otherwise than what ships
         first = recipe.benchmark
         self._plan = LatencyPlan(first.providers[0], first.batches[0], first.threads, seed=recipe.folds.seed)
@@ -64,12 +66,13 @@ class Pressing:
             keep_float=table.keep_float,
             float_macs=table.float_macs,
             weights=choose_weights(table.weight_passes, table.precision),
-            store=store,
+            statistics=partial(reused_or_collected, store),
         )
         self.shortage = shortage(folds.numbers[:, rows], table.samples) if self.press.learns else ()
 
     def collect(self) -> dict[str, Any]:
-        """The one pass over the calibration samples."""
+        """The one pass over the calibration samples. What an earlier run left is not taken for it."""
+        self._store.unlink(missing_ok=True)
         self.press.collect()
         return {}
 

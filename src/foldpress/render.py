@@ -30,6 +30,17 @@ def show_stage(result: Any) -> list[str]:
     return [*map(escape, lines), escape(f"{total}, in {result.seconds:.1f} s")]
 
 
+def show_packed(result: Any) -> list[Any]:
+    """What each tensor takes, and the archive."""
+    rows = [
+        [row["name"], "×".join(map(str, row["shape"])), f"{row['bytes']:,}", f"{row['packed_bytes']:,}",
+         f"{row['bits_per_element']:.2f}"] for row in result.tensors
+    ]  # fmt: skip
+    times = result.unpacked_bytes / result.bytes
+    total = f"{result.output}: {result.bytes:,} bytes instead of {result.unpacked_bytes:,}, {times:.2f} times smaller"
+    return [plain_table(["tensor", "shape", "bytes", "packed", "bits an element"], rows), escape(total)]
+
+
 def show_validation(found: dict[str, Any]) -> list[Any]:
     """Both graphs' scores, every check, the verdict."""
     test = found["accuracy"]["test"]

@@ -13,9 +13,10 @@ import onnx_ir as ir
 from foldpress.benchmark.accuracy import pair
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
-from foldpress.benchmark.report import build_report, describe_graph
+from foldpress.benchmark.report import build_report, describe_cost, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
-from foldpress.cost import graph_cost
+from foldpress.calibration import Drawn, draw
+from foldpress.cost import graph_cost, layer_entries
 from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.drop_budget import Loss, loss_of
 from foldpress.errors import RequestError
@@ -24,12 +25,13 @@ from foldpress.graph import batch_size, input_specs, load_graph, save_graph
 from foldpress.kernels import kernels_entry
 from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import LogEntry, apply
 from foldpress.optimizer.press import Press, Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import choose_method
-from foldpress.optimizer.samples import calibration_rows, shortage
+from foldpress.optimizer.reuse import taken_or_collected
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
@@ -121,7 +123,7 @@ def prune(
     )  # fmt: skip
     asked = Prune(table.method, **table.model_dump(exclude={"method"}))
     press = partial(Press, prune=asked, target=None)
-    return _press(press, graph, output, data, samples, seed, keep_metadata, task)
+    return _press(press, graph, output, data, partial(draw, samples=samples, seed=seed), keep_metadata, task)
 
 
 def quantize(
@@ -136,8 +138,9 @@ def quantize(
     keep_float: Sequence[str] = (),
     float_macs: float = 0.0,
     weight_passes: str | Sequence[str] = "auto",
-    samples: int = 512,
-    seed: int = 0,
+    samples: int | None = None,
+    seed: int | None = None,
+    statistics: Path | str | None = None,
     keep_metadata: bool = False,
 ) -> StageResult:
     """Quantize, by default to the int8 that is fastest here, calibrated on samples of `data`; targets are not needed.
@@ -154,24 +157,31 @@ def quantize(
         keep_float: names of nodes, or types of operators, that "static" leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
         weight_passes: passes over weights before "static", by name; "auto" or "none".
-        samples: how many to calibrate on.
-        seed: of their draw.
+        samples: how many to calibrate on; 512, or those of `statistics`.
+        seed: of their draw; 0.
+        statistics: an .npz file of what "static" learns, by an earlier call, `collect_statistics` or a run. Where there is
+            no such file yet, it is written.
         keep_metadata: leave shapes, notes and long names in the file, which is lean otherwise.
 
     Raises:
-        RequestError: graph, data or options are wrong, or the graph holds integers already.
+        RequestError: graph, data or options are wrong, the graph holds integers already, or the statistics were collected
+            from another graph, other samples or with other options.
     """
+    file = None if statistics is None else Path(statistics)
     press = partial(
         Press,
         prune=None,
         target=choose_target(target),
         ranges=choose_method(calibration),
-        precision=choose_precision(precision, bits, calibration, keep_float, float_macs),
+        precision=choose_precision(
+            precision, bits, calibration, keep_float, float_macs, statistics=statistics is not None
+        ),
         keep_float=keep_float,
         float_macs=_share(float_macs),
         weights=choose_weights(weight_passes, precision),
+        statistics=Collection.collect if file is None else partial(taken_or_collected, file),
     )
-    return _press(press, graph, output, data, samples, seed, keep_metadata)
+    return _press(press, graph, output, data, partial(draw, samples=samples, seed=seed, statistics=file), keep_metadata)
 
 
 def validate(
@@ -247,8 +257,8 @@ def inspect(graph: Path | str) -> dict[str, Any]:
     """
     path = Path(graph)
     cost = graph_cost(load_graph(path))
-    layers = [{**layer.__dict__, "weight_shape": list(layer.weight_shape)} for layer in cost.layers]
-    return describe_graph(path) | {"operators": cost.operators, "layers": layers} | kernels_entry(path)
+    found = describe_cost(path, cost) | {"operators": cost.operators, "layers": layer_entries(cost)}
+    return found | kernels_entry(path)
 
 
 def _press(
@@ -256,8 +266,7 @@ def _press(
     graph: Path | str,
     output: Path | str,
     data: str,
-    samples: int,
-    seed: int,
+    draw: Callable[[Dataset], Drawn],
     keep_metadata: bool,
     task: str = "classification",
 ) -> StageResult:
@@ -267,19 +276,17 @@ def _press(
     refuse_quantized(model)
     dataset = fit_inputs(read_data(data, Path()), input_specs(model))
     cleaned = apply(clean_up(), model)
-    one_fold = np.zeros((1, len(dataset)), np.intp)  # nothing is judged here, so nothing is held out
-    rows = calibration_rows(one_fold, samples, seed)
-    press = make(cleaned.model, dataset.select(rows), one_fold[:, rows])
-    few = shortage(one_fold[:, rows], samples) if press.learns else ()
+    drawn = draw(dataset)
+    press = make(cleaned.model, dataset.select(drawn.rows), drawn.numbers)
+    calibrated = drawn.log if press.learns else ()
     found = settle(press, dataset, LatencyPlan(), _loss(task, dataset))
     press = settled(press, found)
     pressed = press.ship()
     written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
     timed = _timed(press, pressed, dataset)
     save_graph(written.model, output)
-    before, after = (
-        [entry.as_json() for entry in log] for log in ((*cleaned.log, *few), (*pressed.log, *timed, *written.log))
-    )
+    logs = (*cleaned.log, *calibrated), (*pressed.log, *timed, *written.log)
+    before, after = ([entry.as_json() for entry in log] for log in logs)
     return _result(output, start, [*before, *found["log"], *after])
 
 

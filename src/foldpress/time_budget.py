@@ -25,7 +25,8 @@ from foldpress.optimizer.structured import prunable
 from foldpress.pruned_time import time_ratio
 
 _ROUNDS = 6
-_WITHIN = 0.05  # of the budget
+_WITHIN = 0.05  # of the budget; channels go by steps, so that it is rarely met exactly
+_NEAR = 0.02  # of the budget: near enough to stop looking
 _OVER = 0.01  # more time than the budget that noise may make
 _NAME = "latency"
 
@@ -67,6 +68,7 @@ def meet_latency(press: Press, samples: Dataset, plan: LatencyPlan, cache: Laten
         raise RequestError(
             f"latency = {prune.latency} cannot be measured here: {why}", mend="give a budget in macs, or run it there"
         )
+    press.collect()  # which refuses a network that cannot be pruned, before time is spent on it
     table = measure_table(press, samples, plan, cache)
     measured = replace(prune, latencies=table.latencies)
     key = _digest(press, measured, table.latencies)
@@ -102,7 +104,7 @@ class _Search:
         low, high, target = self._least, 1.0, max(budget, self._least)
         while len(self.tried) < _ROUNDS and high - low > _OVER * budget / 2:
             trial = self._try(target)
-            if 1 - _WITHIN <= trial.measured / budget <= 1 + _OVER:
+            if 1 - _NEAR <= trial.measured / budget <= 1 + _OVER:
                 return trial
             if target == self._least and trial.measured > budget:
                 break

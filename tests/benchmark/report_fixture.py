@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from foldpress.benchmark.evidence import Evidence, LatencySamples, Paired
+from foldpress.benchmark.accuracy import classes_block
+from foldpress.benchmark.evidence import Evidence, LatencySamples, Paired, Pictures
 from foldpress.benchmark.intervals import clopper_pearson_upper, tango_upper
 
 Report = dict[str, Any]
@@ -29,9 +30,10 @@ def evidence() -> Evidence:
     """360 test samples, 1,437 in five folds, three graphs timed in four processes."""
     generator = np.random.default_rng(7)
     facts = {"artifact": GRAPHS[-1], "baseline": GRAPHS[0], "task": "classification", "metric": "accuracy",
-             "classes": list(range(10)), "recipe": _recipe(), "log": _log()}  # fmt: skip
+             "classes": list(range(10)), "recipe": _recipe(), "log": _log(), "layers": _layers()}  # fmt: skip
     latency = [_timed(graph, typical, generator) for graph, typical in zip(GRAPHS, (1.43, 1.02, 0.79), strict=True)]
-    return Evidence(facts, _digits(360, 1, generator), _digits(1437, 5, generator), latency)
+    test = _digits(360, 1, generator)
+    return Evidence(facts, test, _digits(1437, 5, generator), latency, _pictures(test))
 
 
 @pytest.fixture
@@ -49,7 +51,8 @@ def report(evidence: Evidence) -> Report:
         "task": "classification",
         "confidence": CONFIDENCE,
         "checks": _checks(test, latency[-1]),
-        "accuracy": {"metric": "accuracy", "test": test, "folds": folds},
+        "accuracy": {"metric": "accuracy", "test": test, "folds": folds,
+                     "classes": classes_block(evidence.test, CONFIDENCE)},
         "graphs": {name: dict(zip(("bytes", "parameters", "macs", "sparsity", "sha256"), costs, strict=True))
                    for name, costs in zip(GRAPHS, COSTS, strict=True)},
         "latency": latency,
@@ -73,7 +76,10 @@ def regression(report: Report, evidence: Evidence) -> tuple[Report, Evidence]:
     accuracy = {"metric": "R²", "test": _block(test) | {"drop_upper": 0.0164} | flips,
                 "folds": _block(folds) | {"drop_upper": 0.0164, "each": each} | flips}  # fmt: skip
     facts = {**evidence.facts, "task": "regression", "metric": "R²", "classes": None}
-    return {**report, "task": "regression", "accuracy": accuracy}, Evidence(facts, test, folds, evidence.latency)
+    none: Report = {"classes": None, "classes_why": "predictions are not classes"}
+    return {**report, "task": "regression", "accuracy": {**accuracy, **none}}, Evidence(
+        facts, test, folds, evidence.latency
+    )
 
 
 def _digits(samples: int, folds: int, generator: np.random.Generator) -> Paired:
@@ -85,6 +91,31 @@ def _digits(samples: int, folds: int, generator: np.random.Generator) -> Paired:
     fold = np.arange(samples) % folds if folds > 1 else np.full(samples, -1)
     scores = [(guess == target).astype(float) for guess in (baseline, artifact)]
     return Paired(np.arange(samples), np.zeros(samples, int), fold, target, baseline, artifact, *scores)
+
+
+def _pictures(test: Paired) -> Pictures:
+    """Stripes, as many across as the target says."""
+    changed = np.flatnonzero(test.baseline != test.artifact)
+    waves = np.sin(np.linspace(0, np.pi * (1 + test.target[changed, None, None]), 16, axis=-1).reshape(-1, 1, 16))
+    return Pictures(test.sample[changed], np.repeat(127.5 * (waves + 1), 16, 1).astype(np.uint8))
+
+
+def _layers() -> dict[str, list[Report]]:
+    """Three layers: the second is pruned, then all but the first are rounded."""
+    shapes = {"conv1": [16, 1, 3, 3], "conv2": [32, 16, 3, 3], "head": [10, 32]}
+    pruned = {**shapes, "conv2": [20, 16, 3, 3], "head": [10, 20]}
+    graphs = {GRAPHS[0]: shapes, GRAPHS[1]: pruned, GRAPHS[2]: pruned}
+    return {
+        graph: [_layer(name, shape, graph == GRAPHS[2] and name != "conv1") for name, shape in layers.items()]
+        for graph, layers in graphs.items()
+    }
+
+
+def _layer(name: str, shape: list[int], rounded: bool) -> Report:
+    size = int(np.prod(shape))
+    return {"name": name, "operator": "Gemm" if name == "head" else "Conv", "weight_shape": shape, "parameters": size,
+            "macs": size * (1 if name == "head" else 64), "bytes": size * (1 if rounded else 4), "sparsity": 0.0,
+            "precision": "int8" if rounded else "float"}  # fmt: skip
 
 
 def _block(table: Paired, chosen: NDArray[Any] | slice = slice(None)) -> Report:

@@ -131,6 +131,19 @@ def test_class_drops_with_bonferroni() -> None:
     ]
 
 
+def test_classes_of_the_report_are_those_of_the_gate() -> None:
+    """Catches a class with another one's scores, and a bound in the report that the gate does not judge by."""
+    target = np.tile([3, 1, 8], 40)
+    before, after = np.where(target == 8, 0.0, 1.0), np.where((target == 1) & (np.arange(120) < 60), 0.0, 1.0)
+    measured = table(before, after, target=target)
+    assert accuracy.classes_block(measured, 0.95) == [
+        {"class": label, "n": 40, "baseline": scores[0], "artifact": scores[1], "drop": drop, "drop_upper": upper}
+        for (label, _, drop, upper), scores in zip(
+            accuracy.class_drops(measured, 0.95), [(1.0, 0.5), (1.0, 1.0), (0.0, 1.0)], strict=True
+        )
+    ]
+
+
 def test_scores_that_are_no_numbers_reach_the_gate_as_such() -> None:
     """Catches NaN scores that are dropped on the way: what is unknown must stay unknown."""
     block = accuracy.test_block(

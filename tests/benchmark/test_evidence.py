@@ -16,6 +16,7 @@ from foldpress.benchmark.evidence import (
     load_evidence,
     save_facts,
     save_latency,
+    save_pictures,
     save_table,
 )
 from foldpress.errors import RequestError
@@ -32,6 +33,7 @@ def run(evidence: Evidence, tmp_path: Path) -> Path:
     save_latency(evidence.latency, folder)
     for name in ("test", "folds"):
         save_table(getattr(evidence, name), folder / f"{name}.npz")
+    save_pictures(evidence.pictures, folder / "flips.npz")
     write_manifest(tmp_path, {"schema": 1})
     return tmp_path
 
@@ -52,6 +54,10 @@ def test_round_trip(run: Path, evidence: Evidence) -> None:
     assert same(loaded.test, evidence.test)
     assert same(loaded.folds, evidence.folds)
     assert isinstance(loaded.latency[0], LatencySamples)
+    assert loaded.pictures is not None
+    assert evidence.pictures is not None
+    assert np.array_equal(loaded.pictures.sample, evidence.pictures.sample)
+    assert np.array_equal(loaded.pictures.pixels, evidence.pictures.pixels)
 
 
 def test_a_part_that_was_not_measured_is_none(run: Path) -> None:
@@ -60,7 +66,14 @@ def test_a_part_that_was_not_measured_is_none(run: Path) -> None:
     assert load_evidence(run / "evidence").folds is None
 
 
-@pytest.mark.parametrize("name", ["facts.json", "latency.json", "test.npz", "folds.npz"])
+def test_pictures_of_an_earlier_run_do_not_stay(run: Path) -> None:
+    """Catches samples shown as flipped that another graph flipped."""
+    save_pictures(None, run / "evidence/flips.npz")
+    assert load_evidence(run / "evidence").pictures is None
+    save_pictures(None, run / "evidence/flips.npz")  # where there are none, nothing is to be removed
+
+
+@pytest.mark.parametrize("name", ["facts.json", "latency.json", "test.npz", "folds.npz", "flips.npz"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"PK\x03\x04", b"\x93NUMPY\x01\x00"])
 def test_damaged_evidence_is_refused(run: Path, name: str, content: bytes) -> None:
     """Catches a traceback, or a judgement of what is left, where a file was cut short or replaced."""

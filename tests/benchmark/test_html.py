@@ -57,7 +57,7 @@ def test_nothing_outside_is_asked_for(report: Report, evidence: Evidence) -> Non
     for tag, attributes in Page(text).tags:
         assert tag not in ("script", "link", "iframe", "object", "base")
         for name in ("src", "href", "srcset", "action", "data"):
-            assert (attributes.get(name) or "#").startswith("#")
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
         assert not [name for name in attributes if name.startswith("on")]
     assert not re.search(r"url\((?!#)|@import", text)
 
@@ -132,6 +132,38 @@ def test_regression_report(regression: tuple[Report, Evidence]) -> None:
     page = Page(render_html(*regression))
     assert "numbers do not flip" in page.text
     assert "Predictions, before and after" in page.text
+
+
+def test_flipped_samples_are_shown_with_their_pictures(report: Report, evidence: Evidence) -> None:
+    """Catches a picture at another sample, and names of classes left out."""
+    assert evidence.pictures is not None
+    page = Page(render_html(report, replace(evidence, facts={**evidence.facts, "classes": list("abcdefghij")})))
+    shown = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert sorted(map(str, shown)) == sorted(f"sample {row}" for row in evidence.pictures.sample)
+    assert re.search(r"[a-j] → [a-j]", page.text)
+
+
+def test_flipped_samples_without_pictures_are_listed_too(report: Report, evidence: Evidence) -> None:
+    """Catches a gallery that needs images: tables of numbers flip as well."""
+    page = Page(render_html(report, replace(evidence, pictures=None)))
+    assert "img" not in [tag for tag, _ in page.tags]
+    assert len(re.findall(r"row \d+", page.text)) == 4
+
+
+def test_no_more_flips_than_there_is_room_for(report: Report, evidence: Evidence) -> None:
+    """Catches a page with ten thousand pictures, and one that hides how many there are."""
+    assert evidence.test is not None
+    changed = replace(evidence.test, artifact=(evidence.test.baseline + 1) % 10)
+    page = Page(render_html(report, replace(evidence, test=changed)))
+    assert page.text.count("target ") == 24
+    assert re.search(r"\d+ lost, .*; the first 24 are shown", page.text)
+
+
+def test_reasons_stand_on_top(report: Report, evidence: Evidence) -> None:
+    """Catches a verdict whose reason has to be looked for."""
+    report["checks"][1] |= {"verdict": "FAIL", "why": "too many changed"}
+    text = Page(render_html({**report, "verdict": "FAIL"}, evidence)).text
+    assert text.index("too many changed") < text.index("Checks")
 
 
 def test_passes_recipe_machine_and_command(report: Report, evidence: Evidence) -> None:

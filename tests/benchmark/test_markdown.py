@@ -45,6 +45,19 @@ def test_hostile_text_cannot_format_or_inject(report: Report) -> None:
     assert {len(row) for row in rows(text)[:6]} == {7}
 
 
+def test_the_worst_classes_are_listed_and_no_more(report: Report) -> None:
+    """Catches a pull request comment of a thousand rows, and one that leaves out the class that fell."""
+    each = report["accuracy"]["classes"]
+    each[7]["drop_upper"] = 0.5
+    text = render_markdown(report)
+    assert "By class (the worst 5 of 10):" in text
+    start = next(index for index, row in enumerate(rows(text)) if row[0] == "class")
+    assert rows(text)[start + 2][0] == "7"
+    assert len(rows(text)[start + 2 :]) == 5
+    report["accuracy"]["classes"] = None
+    assert "By class" not in render_markdown(report)
+
+
 @pytest.mark.parametrize("key", ["test", "folds"])
 def test_absent_accuracy_is_told_with_its_reason(report: Report, key: str) -> None:
     """Catches a block that silently disappears."""

@@ -1,22 +1,15 @@
 """Changed predictions: a confusion matrix, a list of flips, a scatter."""
 
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
+from figure_text import texts
 from foldpress.benchmark.evidence import Evidence, Paired
 from foldpress.benchmark.predictions import draw_predictions
 
 pytest_plugins = ["report_fixture"]
 Report = dict[str, Any]
-
-
-def texts(svg: str | None) -> list[str]:
-    """All text of a figure."""
-    assert svg is not None
-    root = ElementTree.fromstring(svg)
-    return ["".join(element.itertext()).strip() for element in root.iter("text")]
 
 
 def table(baseline: Any, artifact: Any) -> Paired:

@@ -14,6 +14,11 @@ pytest_plugins = ["report_fixture"]
 Report = dict[str, Any]
 
 
+def drawn(report: Report, evidence: Evidence) -> list[svg.Drawing]:
+    """The figures of all sections."""
+    return [one for section in plots.draw_figures(report, evidence).values() for one in section]
+
+
 def test_import_is_cheap_and_never_loads_pyplot(tmp_path: Any) -> None:
     """Catches a module-level matplotlib import, and pyplot, which keeps state and may want a display."""
     script = (
@@ -23,20 +28,19 @@ def test_import_is_cheap_and_never_loads_pyplot(tmp_path: Any) -> None:
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
 
 
-def test_all_four_figures_and_no_shared_id(report: Report, evidence: Evidence) -> None:
+def test_every_figure_and_no_shared_id(report: Report, evidence: Evidence) -> None:
     """Catches a missing figure, and clip paths of one figure that cut another."""
-    drawings = plots.draw_figures(report, evidence)
-    assert [one.name for one in drawings] == ["sizes", "latency-0", "folds", "predictions"]
-    found = re.findall(r' id="([^"]+)"', "".join(one.svg or "" for one in drawings))
-    assert len(found) == len(set(found)) > len(drawings)
+    names = [one.name for one in drawn(report, evidence)]
+    assert names == ["sizes", "pareto", "folds", "classes", "predictions", "speedups", "latency-0"]
+    found = re.findall(r' id="([^"]+)"', "".join(one.svg or "" for one in drawn(report, evidence)))
+    assert len(found) == len(set(found)) > len(names)
 
 
 def test_every_reference_is_answered_inside(report: Report, evidence: Evidence) -> None:
     """Catches an id that was renamed where it is defined but not where it is used: marks would vanish."""
-    for one in plots.draw_figures(report, evidence):
-        drawn = one.svg or ""
-        used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawn))
-        assert used <= set(re.findall(r' id="([^"]+)"', drawn))
+    for one in drawn(report, evidence):
+        used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', one.svg or ""))
+        assert used <= set(re.findall(r' id="([^"]+)"', one.svg or ""))
 
 
 def test_identical_twice_and_whatever_the_users_settings(report: Report, evidence: Evidence) -> None:
@@ -50,7 +54,7 @@ def test_identical_twice_and_whatever_the_users_settings(report: Report, evidenc
 
 def test_readable_on_light_and_dark(report: Report, evidence: Evidence) -> None:
     """Catches black text on a dark page, a style sheet that leaks into the page, and pale marks."""
-    for one in plots.draw_figures(report, evidence):
+    for one in drawn(report, evidence):
         assert "<style" not in (one.svg or "")
         assert "font-family" not in (one.svg or "")
         assert "#000000" not in (one.svg or "")

@@ -3,12 +3,21 @@ import onnx_ir as ir
 import pytest
 
 from depthwise import network, outputs, samples
+from foldpress.data import Dataset
 from foldpress.graph import copy_graph
 from foldpress.optimizer.bias_correction import BiasCorrection
-from foldpress.optimizer.layers import weighted_layers
-from foldpress.optimizer.means import collect_means
+from foldpress.optimizer.layers import Layer, weighted_layers
+from foldpress.optimizer.means import MeanAccumulator, Means
+from foldpress.optimizer.one_pass import accumulate
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.weight_grid import rounded
+
+
+def learned(model: ir.Model, layers: list[Layer], data: Dataset) -> Means:
+    numbers = np.zeros((1, len(data)), np.intp)
+    means = MeanAccumulator(layers, numbers)
+    accumulate(model, [means], data, numbers)
+    return means.statistics().all()
 
 
 @pytest.mark.parametrize("only", ["node_c2", "node_c3", "node_m", "node_y"])
@@ -17,7 +26,7 @@ def test_the_mean_of_the_outputs_comes_back(only: str) -> None:
     model, data = network("Identity (c2)"), samples()
     layers, _ = weighted_layers(model)
     skipped = {layer.name for layer in layers} - {only}
-    means = collect_means(model, layers, data, np.zeros((1, len(data)), np.intp)).all()
+    means = learned(model, layers, data)
     coarse = 3
 
     def with_rounded_weight(graph: ir.Model) -> ir.Model:
@@ -42,7 +51,7 @@ def test_a_matrix_without_a_bias_is_declined() -> None:
     add.outputs[0].replace_all_uses_with(add.inputs[0])  # type: ignore[arg-type]
     model.graph.remove(add, safe=True)
     layers, _ = weighted_layers(model)
-    means = collect_means(model, layers, data, np.zeros((1, len(data)), np.intp)).all()
+    means = learned(model, layers, data)
     log = {entry.subject: entry for entry in apply([BiasCorrection(means, model, 127)], model).log}
     assert log["node_m"].action == "declined"
     assert "no stored bias" in log["node_m"].detail

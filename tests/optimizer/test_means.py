@@ -1,12 +1,21 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from depthwise import network, samples
+from foldpress.data import Dataset, Indices
 from foldpress.optimizer.activations import observe
-from foldpress.optimizer.layers import weighted_layers
-from foldpress.optimizer.means import collect_means
+from foldpress.optimizer.layers import Layer, weighted_layers
+from foldpress.optimizer.means import MeanAccumulator, MeanStatistics
+from foldpress.optimizer.one_pass import accumulate
 
 NUMBERS = np.stack([np.arange(60) % 4, np.arange(60) // 20])
+
+
+def collect_means(model: ir.Model, layers: list[Layer], data: Dataset, numbers: Indices) -> MeanStatistics:
+    means = MeanAccumulator(layers, numbers)
+    accumulate(model, [means], data, numbers)
+    return means.statistics()
 
 
 def test_means_are_those_of_the_inputs() -> None:

@@ -1,6 +1,8 @@
 from collections import Counter
 
 import numpy as np
+import onnx
+import onnx.parser
 import onnx_ir as ir
 import pytest
 
@@ -111,3 +113,28 @@ def test_auto_follows_provider_and_processor(monkeypatch: pytest.MonkeyPatch) ->
     assert choose_target("auto", "TensorrtExecutionProvider").name == "tensorrt"
     with pytest.raises(RequestError, match="there is no target 'vnni'"):
         choose_target("vnni")
+
+
+def test_integers_pass_selection_and_scaling_but_not_gates_nor_tables() -> None:
+    """Catches: attention's chain broken by floats; a gate or an embedding table rounded."""
+    text = """<ir_version: 9, opset_import: ["" : 18]>
+        net (float[N, 4, 6] x, int64[N] word) => (float[N, 6] y)
+        <int64 first = {0}, float half = {0.5}> {
+            [layer] a = MatMul (x, w)  [pick] b = Gather <axis = 1> (a, first)  [scale] c = Mul (b, half)
+            [gate] d = Mul (c, c)  [embed] e = Gather (table, word)  [sum] f = Add (d, e)  [last] y = MatMul (f, w2)
+        }"""
+    proto = onnx.parser.parse_model(text)
+    random = np.random.default_rng(0)
+    stored = {name: random.normal(size=shape).astype(np.float32) for name, shape in (("w", (6, 6)), ("w2", (6, 6)), ("table", (9, 6)))}  # fmt: skip
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in stored.items())
+    model: ir.Model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    names = tensors_to_calibrate(model)
+    assert names == ["a", "b", "c", "d", "e", "f", "x", "y"]
+    found = Ranges(tuple(names), np.full(len(names), -1, np.float32), np.ones(len(names), np.float32))
+    result = apply([StaticInt8(found, TARGETS["x86-vnni"])], model)
+    nodes = {str(node.name): node for node in result.model.graph}
+    for name in ("pick", "scale"):
+        assert all(value is not None and value.producer().op_type == "DequantizeLinear"  # type: ignore[union-attr]
+                   for value in nodes[name].inputs[:1])  # fmt: skip
+    assert result.model.graph.initializers["table"].dtype == ir.DataType.FLOAT
+    assert {entry.subject for entry in result.log if "no integer kernel" in entry.detail} == {"1 Gather", "1 Mul"}

@@ -5,7 +5,7 @@ import pytest
 from depthwise import network, outputs, samples
 from foldpress.errors import RequestError
 from foldpress.graph import serialize
-from foldpress.optimizer.histogram import collect_histograms
+from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.ranges import Method
 from foldpress.optimizer.static_int8 import tensors_to_calibrate
@@ -71,7 +71,7 @@ def test_the_same_samples_give_the_same_bytes() -> None:
 
 def test_too_many_channels_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: memory that grows with the width of a network, or a chain left in silence."""
-    monkeypatch.setattr("foldpress.optimizer.weights._CHANNEL_BYTES", 0)
+    monkeypatch.setattr("foldpress.optimizer.collection._CHANNEL_BYTES", 0)
     found = press(("equalization",)).ship()
     reasons = [entry.detail for entry in found.log if entry.pass_name == "equalization"]
     assert sum("fit in memory" in reason for reason in reasons) == 2
@@ -80,12 +80,11 @@ def test_too_many_channels_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_learned_for_all_passes_serves_each() -> None:
     """Catches: a tensor that loses its range because its channels were observed, but are not scaled."""
     model, data, target = network(), samples(), TARGETS["arm"]
-    tensors = tensors_to_calibrate(model)
     numbers = np.zeros((1, 60), np.intp)
-    learned = WeightPasses(EVERY, target).learn(model, tensors, collect_histograms, data, numbers).all()
-    alone = WeightPasses((), target).learn(model, tensors, collect_histograms, data, numbers).all()
+    learned = Collection(model, data, numbers, "histograms", EVERY).collect().all()
+    alone = Collection(model, data, numbers, "histograms").collect().all()
     many, few = (WeightPasses((), target).prepare(model, one).found for one in (learned, alone))
-    assert sorted(many.ranges.tensors) == sorted(few.ranges.tensors) == tensors  # type: ignore[union-attr]
+    assert sorted(many.ranges.tensors) == sorted(few.ranges.tensors) == tensors_to_calibrate(model)  # type: ignore[union-attr]
     order = np.argsort(many.ranges.tensors), np.argsort(few.ranges.tensors)  # type: ignore[union-attr]
     np.testing.assert_array_equal(many.counts[order[0]], few.counts[order[1]])  # type: ignore[union-attr]
 

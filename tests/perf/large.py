@@ -1,6 +1,7 @@
 """Every step on a network above 2 GB, which one file cannot hold: seconds, peak memory and bytes of what each step leaves.
 
-Twenty Linear layers of 5600 × 5600, each followed by ReLU, and a last one to ten classes: 2.5 GB in float32. The labels are the
+Twenty Linear layers of 5600 × 5600, one to 1,024 features, each followed by ReLU, and a last one to ten classes: 2.5 GB in
+float32. Only the two last are narrow enough for Gram matrices, which structured pruning and gptq need. The labels are the
 network's own predictions, since this is about size. Every step is the command itself, in a fresh process. Peak memory (VmHWM)
 counts weights that are mapped from a file; "own" (the largest RssAnon seen, every 50 ms) does not.
 Usage: python tests/perf/large.py [--width 5600] [--layers 20] [step …]
@@ -32,7 +33,8 @@ def build():
     for _ in range({layers}):
         layers += [torch.nn.Linear({width}, {width}), torch.nn.ReLU()]
         torch.nn.init.kaiming_normal_(layers[-2].weight)
-    return torch.nn.Sequential(*layers, torch.nn.Linear({width}, 10))
+    narrow = [torch.nn.Linear({width}, 1024), torch.nn.ReLU(), torch.nn.Linear(1024, 10)]
+    return torch.nn.Sequential(*layers, *narrow)
 """
 RECIPE = """
 [model]
@@ -41,6 +43,7 @@ source = "net.onnx"
 source = "data.npz"
 [folds]
 splits = 2
+scheme = "kfold"
 [quantize]
 precision = "static"
 samples = 32
@@ -57,11 +60,15 @@ STEPS: dict[str, tuple[str, ...]] = {
     **{f"quantize {name}": (*QUANTIZE, "--precision", name, "-o", f"{name}.onnx")
        for name in ("static", "dynamic", "float16")},
     "prune": ("prune", "net.onnx", "--data", "data.npz", "--method", "unstructured", "--sparsity", "0.5", "-o", "pruned.onnx"),
+    "prune structured": ("prune", "net.onnx", "--data", "data.npz", "--macs", "0.995", "-o", "structured.onnx"),
+    **{f"quantize static, {name}": (*QUANTIZE, "--precision", "static", "--weight-passes", name, "-o", f"{name}.onnx")
+       for name in ("none", "gptq")},
     "validate": ("validate", "net.onnx", "dynamic.onnx", "--data", "data.npz", "--max-drop", "0.5"),
     "bench": ("bench", "net.onnx", "dynamic.onnx", "--data", "data.npz", "--seconds", "20"),
     "quantize weights": (*QUANTIZE, "--precision", "weights", "--bits", "8", "-o", "weights.onnx"),
     "quantize auto": (*QUANTIZE, "--precision", "auto", "-o", "auto.onnx"),
     "run": ("run", "recipe.toml", "-o", "run"),
+    "run from source": ("run", "source.toml", "-o", "run-source"),
     **{f"quantize {name}": (*QUANTIZE, "--precision", name, "-o", f"{name}.onnx") for name in ("weight-int8", "weight-int4")},
 }  # fmt: skip
 SAMPLES = 128
@@ -129,6 +136,7 @@ def main(width: int, layers: int, steps: list[str], folder: Path) -> None:
     """Print one row for each step."""
     (folder / "model.py").write_text(MODEL.format(width=width, layers=layers))
     (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "source.toml").write_text(RECIPE.replace("net.onnx", "model:build"))
     inputs = np.random.default_rng(0).standard_normal((SAMPLES, width), dtype=np.float32)
     np.savez(folder / "inputs.npz", input=inputs)
     print(

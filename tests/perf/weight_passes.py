@@ -1,16 +1,18 @@
 """Passes over float weights compared: predictions that static int8 changes (flips) and the squared error of its scores.
 
-Statistics are collected once for each calibration set; every set of passes starts from them. Target x86-vnni. Calibration and
-scored samples as in calibration_methods.py; models/sequence is trained first (two minutes), calibrated on three times other 500
-training images, and scored on the 3,000 held out. DS-CNN is also quantized by onnxruntime's own calibrators.
-Usage: python tests/perf/weight_passes.py [network …]
+Statistics are collected once for each calibration set; every set of passes and every target starts from them. arm stands for
+tensorrt too, which has the same types. Calibration and scored samples as in calibration_methods.py; models/sequence is trained
+first (two minutes), calibrated on three times other 500 training images, and scored on the 3,000 held out. DS-CNN is also quantized by onnxruntime's own calibrators.
+Usage: python tests/perf/weight_passes.py [--targets x86-vnni,x86,arm] [network …]
 """
 
+import argparse
 import logging
 import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +33,18 @@ import foldpress
 from foldpress.data import Dataset, fit_inputs
 from foldpress.graph import input_specs, load_graph, serialize
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.float_outputs import FloatOutputs
-from foldpress.optimizer.histogram import collect_histograms
+from foldpress.optimizer.learning import Learned
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.ranges import choose_ranges
-from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
-from foldpress.optimizer.targets import TARGETS
-from foldpress.optimizer.weights import Learned, WeightPasses
+from foldpress.optimizer.static_int8 import StaticInt8
+from foldpress.optimizer.targets import TARGETS, Target
+from foldpress.optimizer.weights import WeightPasses
 from foldpress.runtime import open_session, predict
 from foldpress.weight_passes import AUTO, AUTO_DEPTHWISE, WeightPass
 
-TARGET = TARGETS["x86-vnni"]
 SETS: tuple[tuple[WeightPass, ...], ...] = (
     (),
     ("bias-correction",),
@@ -51,8 +53,10 @@ SETS: tuple[tuple[WeightPass, ...], ...] = (
     ("equalization",),
     ("equalization", "gptq", "bias-correction"),
     ("smooth",),
+    ("smooth", "bias-correction"),
     ("smooth", "gptq", "bias-correction"),
 )
+ELSEWHERE: tuple[tuple[WeightPass, ...], ...] = ((), AUTO, AUTO_DEPTHWISE)  # on other targets than the first
 EVERY: tuple[WeightPass, ...] = ("equalization", "smooth", "gptq", "bias-correction")
 ORT = {
     "MinMax": CalibrationMethod.MinMax,
@@ -71,8 +75,8 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def measure(network: str, scratch: Path) -> None:
-    """Print one row for each set of passes."""
+def measure(network: str, targets: list[Target], scratch: Path) -> None:
+    """Print one row for each target and set of passes."""
     folder, weights = _network(network, scratch)
     path = scratch / f"{network}.onnx"
     foldpress.export("model:build", path, data="data:load", weights=str(weights), folder=folder)
@@ -84,28 +88,31 @@ def measure(network: str, scratch: Path) -> None:
         expected = scores(model, scored)
         rows.setdefault("float32", []).append((0.0, 0.0, accuracy(expected, scored)))
         numbers = np.zeros((1, len(calibration)), np.intp)
-        passes = WeightPasses(EVERY, TARGET, nodes_left_float(model, TARGET).keys())
-        learned = passes.learn(model, tensors_to_calibrate(model), collect_histograms, calibration, numbers).all()
-        made = {" + ".join(names) or "none": quantized(model, names, learned) for names in SETS}
+        learned = Collection(model, calibration, numbers, "histograms", EVERY).collect().all()
+        made = {
+            f"{target.name}: {' + '.join(names) or 'none'}": partial(quantized, model, target, names, learned)
+            for number, target in enumerate(targets)
+            for names in (ELSEWHERE if number else SETS)
+        }
         if network == "ds_cnn":
-            made |= {f"onnxruntime {name}": by_onnxruntime(path, calibration, name) for name in ORT}
-        for name, graph in made.items():
-            found = scores(graph, scored)
+            made |= {f"onnxruntime {name}": partial(by_onnxruntime, path, calibration, name) for name in ORT}
+        for name, make in made.items():
+            found = scores(make(), scored)
             flips = float((found.argmax(1) != expected.argmax(1)).mean())
             rows.setdefault(name, []).append((flips, float(((found - expected) ** 2).mean()), accuracy(found, scored)))
             print(f"  {network} {name}: {flips:.2%}", file=sys.stderr, flush=True)
     for name, parts in rows.items():
         flips, error, right = np.mean(parts, axis=0)
         each = " ".join(f"{part[0]:.2%}" for part in parts)
-        print(f"{network:<10}{name:<42}{flips:>8.2%}{error:>9.4f}{right:>9.2%}  {each}", flush=True)
+        print(f"{network:<10}{name:<54}{flips:>8.2%}{error:>9.4f}{right:>9.2%}  {each}", flush=True)
 
 
-def quantized(model: ir.Model, names: tuple[WeightPass, ...], learned: Learned) -> ir.Model:
+def quantized(model: ir.Model, target: Target, names: tuple[WeightPass, ...], learned: Learned) -> ir.Model:
     """Static int8 after these passes."""
-    left_float = nodes_left_float(model, TARGET)
-    prepared = WeightPasses(names, TARGET, left_float.keys()).prepare(model, learned)
-    ranges, _ = choose_ranges(prepared.found, "auto", TARGET, outputs_of(model))
-    return apply([StaticInt8(ranges, TARGET, left_float), FloatOutputs()], prepared.model).model
+    left_float = nodes_left_float(model, target)
+    prepared = WeightPasses(names, target, left_float.keys()).prepare(model, learned)
+    ranges, _ = choose_ranges(prepared.found, "auto", target, outputs_of(model))
+    return apply([StaticInt8(ranges, target, left_float), FloatOutputs()], prepared.model).model
 
 
 def by_onnxruntime(path: Path, calibration: Dataset, method: str) -> ir.Model:
@@ -147,9 +154,14 @@ def _network(network: str, scratch: Path) -> tuple[Path, Path]:
 if __name__ == "__main__":
     DRAWS["sequence"] = 3
     print(f"auto: {' + '.join(AUTO)}; with depthwise convolutions {' + '.join(AUTO_DEPTHWISE)}; {CALIBRATION} samples")
-    for asked in sys.argv[1:] or ("resnet20", "ds_cnn", "sequence", "vit"):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", default="x86-vnni", help="the first with every set of passes, others with fewer")
+    parser.add_argument("networks", nargs="*", default=["resnet20", "ds_cnn", "sequence", "vit"])
+    options = parser.parse_args()
+    targets = [TARGETS[name] for name in options.targets.split(",")]
+    for asked in options.networks:
         if asked != "sequence" and not SHARED.is_dir():
             print(f"{asked} skipped: no trained weights and data in {SHARED}")
             continue
         with tempfile.TemporaryDirectory() as name:
-            measure(asked, Path(name))
+            measure(asked, targets, Path(name))

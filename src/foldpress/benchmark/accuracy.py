@@ -72,6 +72,16 @@ def class_drops(table: Paired, confidence: float) -> list[tuple[int, int, float,
     return found
 
 
+def classes_block(table: Paired, confidence: float) -> list[dict[str, Any]]:
+    """The `accuracy.classes` entry of report.json: one row a class; all bounds hold together."""
+    block = []
+    for label, n, drop, upper in class_drops(table, confidence):
+        members = table.target == label
+        scores = {name: float(getattr(table, f"{name}_score")[members].mean()) for name in ("baseline", "artifact")}
+        block.append({"class": label, "n": n, **scores, "drop": drop, "drop_upper": upper})
+    return block
+
+
 def drop_upper(lost: NDArray[Any], confidence: float, *, binary: bool) -> float:
     """Upper bound on the mean loss of independent samples: Tango's for right and wrong, else Student's t.
 

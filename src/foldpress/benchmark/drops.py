@@ -1,5 +1,6 @@
 """The drop of each held-out fold and of all folds, with the interval that the samples allow; and their figure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from foldpress.benchmark.intervals import mean_upper, tango_upper
 from foldpress.benchmark.svg import COLOURS, INK, ROW, STRESS, Drawing, draw_svg, label
 from foldpress.benchmark.table import block, count, metric_of, score
 
+DRAWN_AT_MOST = 30  # rows: beyond, a figure is longer than a page; the table has all of them
 _ALL = "all folds"
 
 
@@ -33,7 +35,9 @@ def fold_drops(report: Mapping[str, Any], folds: Paired | None) -> list[Drop]:
     make a two-sided 90 % interval. Scores of 0 and 1: Tango's score bound; any other: Student's t on the mean.
     """
     measured, confidence = block(report, "accuracy", "folds"), report.get("confidence")
-    drops = [_one_fold(entry, folds, confidence) for entry in measured.get("each") or []]
+    each = measured.get("each") or []
+    repeated = len({entry.get("repeat") for entry in each}) > 1
+    drops = [_one_fold(entry, folds, confidence, repeated=repeated) for entry in each]
     if measured:
         low = None if folds is None else _interval(folds, np.ones(len(folds), bool), confidence)[0]
         # The reported bound also counts the spread between folds, so it may be the wider one.
@@ -48,19 +52,27 @@ def draw_drops(report: Mapping[str, Any], folds: Paired | None) -> Drawing:
     if not drops:
         return Drawing("folds", title, "No folds were scored.", None)
     metric = metric_of(report)
-    limits = (check.get("limit") for check in report.get("checks") or [] if check.get("name") == "max_drop")
-    limit = next(limits, None)
+    limit = limit_of(report, "max_drop")
     level = f" at {100 * report['confidence']:.4g} % confidence" if report.get("confidence") else ""
     caption = (
         f"Baseline minus artifact, each fold scored by the graph made without it. Each end is a one-sided bound{level}."
     )
+    if len(drops) > DRAWN_AT_MOST:
+        caption += f" The worst {DRAWN_AT_MOST - 1} of {len(drops) - 1} folds."
+        drops = [*sorted(drops[:-1], key=lambda one: -(one.high or math.inf))[: DRAWN_AT_MOST - 1], drops[-1]]
     height = 1.2 + ROW * len(drops)
     return Drawing(
-        "folds", title, caption, draw_svg("folds", height, lambda figure: _draw(figure, drops, metric, limit))
+        "folds", title, caption, draw_svg("folds", height, lambda figure: draw_intervals(figure, drops, metric, limit))
     )
 
 
-def _draw(figure: Any, drops: list[Drop], metric: str, limit: float | None) -> None:
+def limit_of(report: Mapping[str, Any], check: str) -> float | None:
+    """The limit of a check of that name, where the gate has one."""
+    return next((one.get("limit") for one in report.get("checks") or [] if one.get("name") == check), None)
+
+
+def draw_intervals(figure: Any, drops: list[Drop], metric: str, limit: float | None) -> None:
+    """One row a drop, its interval as a line; the margin, if there is one, as a dashed line across."""
     unit = 100 if metric == "accuracy" else 1
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=0.6)
@@ -79,12 +91,12 @@ def _draw(figure: Any, drops: list[Drop], metric: str, limit: float | None) -> N
     axes.tick_params(axis="y", length=0)
 
 
-def _one_fold(entry: Mapping[str, Any], folds: Paired | None, confidence: float | None) -> Drop:
+def _one_fold(entry: Mapping[str, Any], folds: Paired | None, confidence: float | None, *, repeated: bool) -> Drop:
     repeat, low, high = entry.get("repeat"), None, None
     if folds is not None:
         chosen = (folds.fold == entry["fold"]) & (repeat is None or folds.repeat == repeat)
         low, high = _interval(folds, chosen, confidence)
-    name = f"fold {entry['fold']}" if repeat is None else f"repeat {repeat}, fold {entry['fold']}"
+    name = f"fold {entry['fold']}" if not repeated else f"repeat {repeat}, fold {entry['fold']}"
     return Drop(name, entry["n"], entry.get("drop"), low, high)
 
 

@@ -1,7 +1,8 @@
 """Evidence: everything the gate needs, saved as it was measured, so that it can be judged again without running.
 
-evidence/facts.json    what was judged: graphs, metric, limits, recipe, digests, timing, environment, pass logs
+evidence/facts.json    what was judged: graphs, metric, limits, recipe, layers, digests, timing, environment, logs
 evidence/test.npz      one row a sample of the test split: the shipped graph
+evidence/flips.npz     pictures of test samples whose prediction changed; only where an input is an image
 evidence/folds.npz     one row a sample and repeat: the graph made without the sample's fold
 evidence/latency.json  every latency sample in milliseconds, by provider, batch and graph
 """
@@ -45,6 +46,17 @@ class Paired:
         return len(self.sample)
 
 
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Some samples as pictures to look at; nothing is judged by them.
+
+    `sample` [K] are rows of the data, as in `Paired`; `pixels` are uint8 [K, H, W] or [K, H, W, 3].
+    """
+
+    sample: NDArray[Any]
+    pixels: NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class LatencySamples:
     """All timed runs of one graph on one provider, batch size and thread count.
@@ -67,16 +79,17 @@ class LatencySamples:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a run, a `validate` or a `bench` measured. `test`, `folds` and `latency` may each be absent.
+    """What a run, a `validate` or a `bench` measured. Everything but the facts may be absent.
 
     `facts` holds plain JSON values: artifact, baseline (file names), task, metric, classes, limits, confidence, recipe,
-    graphs, digests, timing, environment, log.
+    graphs, layers, digests, timing, environment, log.
     """
 
     facts: dict[str, Any]
     test: Paired | None = None
     folds: Paired | None = None
     latency: list[LatencySamples] = field(default_factory=list)
+    pictures: Pictures | None = None
 
 
 def save_facts(facts: dict[str, Any], folder: Path) -> None:
@@ -95,6 +108,15 @@ def save_table(table: Paired, path: Path) -> None:
         np.savez_compressed(stream, **{column.name: getattr(table, column.name) for column in fields(Paired)})
 
 
+def save_pictures(pictures: Pictures | None, path: Path) -> None:
+    """Write the pictures; where there are none, those of an earlier run are removed."""
+    if pictures is None:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as draft, draft.open("wb") as stream:
+        np.savez_compressed(stream, sample=pictures.sample, pixels=pictures.pixels)
+
+
 def load_evidence(folder: Path) -> Evidence:
     """Read saved evidence.
 
@@ -107,13 +129,14 @@ def load_evidence(folder: Path) -> Evidence:
             LatencySamples(**entry) for entry in json.loads((folder / "latency.json").read_text(encoding="utf-8"))
         ]
         tables = {name: _load_table(folder / f"{name}.npz") for name in ("test", "folds")}
+        pictures = _load_pictures(folder / "flips.npz")
     except _UNREADABLE as error:
         raise RequestError(f"no readable evidence in {folder}: {error}", mend="foldpress run RECIPE -o DIR") from error
     if not isinstance(facts, dict) or facts.pop("schema", None) != SCHEMA:
         raise RequestError(
             f"the evidence in {folder} has another schema", mend="run the recipe again with this version"
         )
-    return Evidence(facts, tables["test"], tables["folds"], latency)
+    return Evidence(facts, tables["test"], tables["folds"], latency, pictures)
 
 
 def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
@@ -127,6 +150,10 @@ def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
         elif sha256(path) != entry.get("sha256"):
             changed.append(f"{name} was changed after the run")
     return changed
+
+
+def _load_pictures(path: Path) -> Pictures | None:
+    return Pictures(**read_arrays(path)) if path.is_file() else None
 
 
 def _load_table(path: Path) -> Paired | None:

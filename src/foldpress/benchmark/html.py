@@ -4,7 +4,6 @@ This module says what stands in the page; `report.html.j2` says how it looks. Ev
 its reason as a note under the table.
 """
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 from itertools import groupby
@@ -12,8 +11,12 @@ from typing import Any
 
 from foldpress.benchmark.drops import fold_drops
 from foldpress.benchmark.evidence import Evidence
-from foldpress.benchmark.html_tables import accuracy_table, graph_table, latency_table
+from foldpress.benchmark.gallery import gallery, told_flips
+from foldpress.benchmark.html_tables import accuracy_table, class_table, graph_table, latency_table
+from foldpress.benchmark.layer_table import layer_table
+from foldpress.benchmark.more_tables import more_tables
 from foldpress.benchmark.plots import draw_figures
+from foldpress.benchmark.rerun import command, made_from, recipe_toml, versions
 from foldpress.benchmark.table import (
     DASH,
     block,
@@ -29,7 +32,6 @@ from foldpress.benchmark.table import (
     times_between,
 )
 
-_OPEN_AT_MOST = 12  # entries of a pass shown without a click
 _FIGURES = ("value", "bound", "limit")
 _MEANINGS = {
     "PASS": "every limit holds",
@@ -51,23 +53,32 @@ def render_html(report: Mapping[str, Any], evidence: Evidence) -> str:
 def _view(report: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     """All that the template needs, by name."""
     verdict = str(report.get("verdict") or "NO VERDICT")
-    drawings = draw_figures(report, evidence)
     return {
         "verdict": verdict,
         "meaning": _MEANINGS.get(verdict, "nothing was judged"),
         "headline": headline(report),
+        "reasons": [
+            (one["name"], one.get("why") or "") for one in report.get("checks") or [] if one.get("verdict") != "PASS"
+        ],
         "tiles": _tiles(report),
         "checks": _checks(report),
+        "figures": draw_figures(report, evidence),
         "graphs": graph_table(report),
         "accuracy": accuracy_table(report, fold_drops(report, evidence.folds)),
+        "classes": class_table(report, evidence.facts.get("classes")),
+        "cards": gallery(evidence),
+        "told_flips": told_flips(evidence.test),
         "latency": latency_table(report),
         "latency_why": report.get("latency_why") or "no latency was measured",
-        "drawings": drawings,
+        "layers": layer_table(report, evidence),
+        "more": more_tables(report),
         "passes": _passes(evidence.facts.get("log") or []),
         "environment": _flat(report.get("environment") or {}),
         "timing": [(key.removesuffix("_s"), f"{value:,.1f} s") for key, value in _numbers(report.get("timing"))],
-        "recipe": _toml(evidence.facts.get("recipe")),
-        "command": evidence.facts.get("command") or "foldpress run RECIPE -o DIR",
+        "recipe": recipe_toml(evidence.facts.get("recipe")),
+        "command": command(evidence),
+        "versions": versions(report),
+        "made_from": made_from(report, evidence),
     }
 
 
@@ -77,6 +88,7 @@ def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     baseline = rows[0] if rows else None
     artifact = next((row for row in rows if row.name == report.get("artifact")), None)
     test = block(report, "accuracy", "test")
+    flips = test.get("flips_why") or f"at most {percent(test.get('flips_upper'))}"
     interval = times_between(artifact.speedup, artifact.speedup_low, artifact.speedup_high) if artifact else DASH
     return [
         ("size", kilobytes(getattr(artifact, "bytes", None)), f"from {kilobytes(getattr(baseline, 'bytes', None))}"),
@@ -86,7 +98,7 @@ def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             score(test.get("drop_upper"), metric),
             f"measured {score(test.get('drop'), metric)}",
         ),
-        ("changed predictions", percent(test.get("flips")), f"at most {percent(test.get('flips_upper'))}"),
+        ("changed predictions", percent(test.get("flips")), flips),
     ]
 
 
@@ -105,10 +117,7 @@ def _passes(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for name, entries in groupby(log, key=lambda entry: str(entry.get("pass"))):
         found = [{key: entry.get(key) or "" for key in ("subject", "action", "detail")} for entry in entries]
         declined = sum(entry["action"] == "declined" for entry in found)
-        opened = len(found) <= _OPEN_AT_MOST
-        passes.append(
-            {"name": name, "entries": found, "done": len(found) - declined, "declined": declined, "open": opened}
-        )
+        passes.append({"name": name, "entries": found, "done": len(found) - declined, "declined": declined})
     return passes
 
 
@@ -126,15 +135,3 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             text = ", ".join(map(str, value)) if isinstance(value, list) else DASH if value is None else str(value)
             pairs.append((f"{prefix}{key}", text))
     return pairs
-
-
-def _toml(recipe: object) -> str | None:
-    """The recipe as it would be written; JSON's scalars and lists are TOML's too. None: there is no recipe."""
-    if not isinstance(recipe, Mapping):
-        return None if recipe is None else str(recipe)
-    tables = []
-    for name, table in recipe.items():
-        entries = table.items() if isinstance(table, Mapping) else ()
-        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entries if value is not None]
-        tables += ["\n".join([f"[{name}]", *lines])] if isinstance(table, Mapping) else []
-    return "\n\n".join(tables)

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from foldpress.benchmark.by_class import worst_first
 from foldpress.benchmark.table import (
     DASH,
+    accuracy_blocks,
     block,
     check_figure,
     count,
@@ -21,6 +23,7 @@ from foldpress.benchmark.table import (
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌"}
 _UNSURE = "⚠️"
+_CLASSES_AT_MOST = 5  # the worst of them: a summary has no room for a thousand
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")  # what GitHub's Markdown would read as more than text
 
 
@@ -36,6 +39,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         _graphs(report),
         "### Accuracy",
         _accuracy(report),
+        *([_classes(report)] if block(report, "accuracy").get("classes") else []),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -60,6 +64,7 @@ def _graphs(report: Mapping[str, Any]) -> str:
         [
             f"{row.name} (ships)" if row.name == report.get("artifact") else row.name,
             kilobytes(row.bytes),
+            kilobytes(block(report, "graphs", row.name).get("packed_bytes")),
             count(row.parameters),
             count(row.macs),
             percent(row.sparsity),
@@ -69,14 +74,24 @@ def _graphs(report: Mapping[str, Any]) -> str:
         ]
         for row in summary_rows(report)
     ]
-    titles = ["graph", "size", "parameters", "MACs", "sparsity", "p50", "speedup", f"{metric_of(report)} (test)"]
+    titles = [
+        "graph",
+        "size",
+        "packed",
+        "parameters",
+        "MACs",
+        "sparsity",
+        "p50",
+        "speedup",
+        f"{metric_of(report)} (test)",
+    ]
     return _table(titles, rows) if rows else "No graph was measured."
 
 
 def _accuracy(report: Mapping[str, Any]) -> str:
     metric, accuracy = metric_of(report), block(report, "accuracy")
     rows, notes = [], []
-    for key, label in (("test", "test split"), ("folds", "all folds")):
+    for key, label in accuracy_blocks(report):
         if not accuracy.get(key):
             notes.append(f"{label}: not measured: {accuracy.get(f'{key}_why') or _never_scored(report)}")
             continue
@@ -86,6 +101,17 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         notes += [f"{label}: {name}: {measured[name + '_why']}" for name in measured if measured.get(f"{name}_why")]
     titles = ["data", "n", "baseline", "artifact", "drop", "drop at most", "flips", "flips at most"]
     return "\n\n".join([*([_table(titles, rows)] if rows else []), *(_text(note) for note in notes)])
+
+
+def _classes(report: Mapping[str, Any]) -> str:
+    """The classes whose drop has the worst bounds."""
+    metric, keys = metric_of(report), ("drop", "drop_upper")
+    rows = [
+        [str(one["class"]), count(one["n"]), *(score(one.get(key), metric) for key in keys)]
+        for one in worst_first(report)
+    ]
+    told = f"{len(rows)} classes" if len(rows) <= _CLASSES_AT_MOST else f"the worst {_CLASSES_AT_MOST} of {len(rows)}"
+    return f"By class ({told}):\n\n{_table(['class', 'n', 'drop', 'drop at most'], rows[:_CLASSES_AT_MOST])}"
 
 
 def _never_scored(report: Mapping[str, Any]) -> str:
@@ -103,7 +129,7 @@ def _accuracy_row(label: str, measured: Mapping[str, Any], metric: str) -> list[
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    numbers = [title not in ("", "check", "why", "graph", "data") for title in titles]
+    numbers = [title not in ("", "check", "why", "graph", "data", "class") for title in titles]
     lines = [[_text(title) for title in titles], ["--:" if number else "---" for number in numbers]]
     lines += [[_text(cell) or DASH for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

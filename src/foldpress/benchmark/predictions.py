@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foldpress.benchmark.evidence import Paired
 from foldpress.benchmark.svg import COLOURS, INK, ROW, STRESS, WIDTH, Drawing, draw_svg, label
-from foldpress.benchmark.table import count, percent
+from foldpress.benchmark.table import class_name, count, percent
 
 _NAME = "predictions"
 _TITLE = "Changed predictions"
@@ -28,7 +28,7 @@ def draw_predictions(test: Paired | None, classes: object = None) -> Drawing:
     baseline, artifact = np.ravel(test.baseline), np.ravel(test.artifact)
     if baseline.dtype.kind == "f" or artifact.dtype.kind == "f":
         return _scatter(baseline, artifact)
-    names = {value: _class_name(value, classes) for value in sorted({*baseline.tolist(), *artifact.tolist()})}
+    names = {value: label(class_name(value, classes)) for value in sorted({*baseline.tolist(), *artifact.tolist()})}
     pairs = Counter(zip(baseline.tolist(), artifact.tolist(), strict=True))
     flips = sum(times for (before, after), times in pairs.items() if before != after)
     told = (
@@ -108,9 +108,3 @@ def _draw_scatter(figure: Any, before: NDArray[Any], after: NDArray[Any]) -> Non
     axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
     axes.plot(before, after, "o", color=COLOURS[1], markersize=3.5, alpha=0.55, markeredgewidth=0)
     axes.set(xlabel="baseline prediction", ylabel="artifact prediction")
-
-
-def _class_name(value: Any, classes: object) -> str:
-    """Predictions are class indices; where the classes have names of their own, those are shown."""
-    named = isinstance(classes, list) and isinstance(value, int) and 0 <= value < len(classes)
-    return label(classes[value] if named and isinstance(classes, list) else value)

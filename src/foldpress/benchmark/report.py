@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from foldpress.benchmark.accuracy import class_drops, folds_block, test_block
+from foldpress.benchmark.accuracy import class_drops, classes_block, folds_block, test_block
 from foldpress.benchmark.evidence import SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
 from foldpress.benchmark.latency import latency_rows
-from foldpress.cost import graph_cost
+from foldpress.cost import GraphCost, graph_cost
 from foldpress.errors import RequestError
 from foldpress.files import sha256
 from foldpress.graph import graph_files, load_graph
@@ -45,6 +45,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
     checks = judge(limits, figures)
     accuracy: dict[str, Any] = {"metric": facts["metric"], "test": test, "folds": folds}
     accuracy |= {f"{name}_why": "not measured" for name in ("test", "folds") if accuracy[name] is None}
+    accuracy |= _by_class(evidence, confidence)
     document: dict[str, Any] = _finite(
         {
             "schema": SCHEMA,
@@ -63,6 +64,12 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
     return document
 
 
+def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:
+    if not evidence.test or not evidence.facts["has_labels"]:  # a table without rows measured nothing
+        return {"classes": None, "classes_why": "predictions are not classes" if evidence.test else "not measured"}
+    return {"classes": classes_block(evidence.test, confidence)}
+
+
 def _finite(document: Any) -> Any:
     """Figures that are no numbers become null: JSON has no NaN and no infinity."""
     if isinstance(document, dict):
@@ -76,7 +83,11 @@ def _finite(document: Any) -> Any:
 
 def describe_graph(path: Path) -> dict[str, Any]:
     """The entry of one graph in report.json: bytes (external weights included), parameters, MACs, sparsity, digest."""
-    cost = graph_cost(load_graph(path))
+    return describe_cost(path, graph_cost(load_graph(path)))
+
+
+def describe_cost(path: Path, cost: GraphCost) -> dict[str, Any]:
+    """The same of a graph whose cost is known already."""
     size = sum(file.stat().st_size for file in graph_files(path))
     entry: dict[str, Any] = {"bytes": size, "parameters": cost.parameters, "macs": cost.macs, "sparsity": cost.sparsity}
     if cost.macs is None:

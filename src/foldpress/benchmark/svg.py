@@ -21,8 +21,8 @@ WIDTH = 5.2  # inches; at 72 points an inch about half of a desktop page
 ROW = 0.27  # inches of height for each row of a figure that grows with its rows
 
 _STYLE = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5,
-    "axes.titlesize": 9.5, "axes.titlelocation": "left",
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 10,
+    "axes.titlesize": 10, "axes.titlelocation": "left",
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "legend.frameon": False,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),

@@ -69,9 +69,24 @@ def block(report: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return dict(found or {})
 
 
+def accuracy_blocks(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Key and name of every comparison under `accuracy`: the test split and the folds always, others where there are any."""
+    names = {"test": "test split", "folds": "all folds", "refit": "trained anew"}
+    found = block(report, "accuracy")
+    others = [key for key, part in found.items() if isinstance(part, Mapping) and "drop" in part]
+    return [(key, names.get(key, key)) for key in dict.fromkeys(["test", "folds", *others])]
+
+
 def metric_of(report: Mapping[str, Any]) -> str:
     """The metric's name."""
     return str(block(report, "accuracy").get("metric") or "score")
+
+
+def class_name(value: Any, classes: object) -> str:
+    """A class's own name, where the classes have names; else its index, as predictions have it."""
+    if isinstance(classes, list) and isinstance(value, int) and 0 <= value < len(classes):
+        return str(classes[value])
+    return str(value)
 
 
 def count(value: float | None) -> str:
@@ -158,6 +173,11 @@ def _timed(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def setting(entry: Mapping[str, Any]) -> tuple[str, int, int]:
     """What a latency was taken under: provider, batch size, threads."""
     return entry["provider"], entry["batch"], entry["threads"]
+
+
+def provider_name(provider: str) -> str:
+    """A provider without the words that all of them share: CPU."""
+    return provider.removesuffix("ExecutionProvider")
 
 
 def _absent(value: float | None) -> bool:

@@ -19,7 +19,7 @@ from foldpress.progress import track
 from foldpress.runtime import fetch, open_session
 
 BUDGET_BYTES = 2**28  # of values at once
-_BATCH_BYTES = 2**24  # ResNet-20 is no faster with more
+BATCH_BYTES = 2**24  # ResNet-20 is no faster with more
 _BATCH = 64
 _FLOAT_BYTES = 4
 
@@ -33,7 +33,7 @@ def observe(
     order: Indices,
     *,
     label: str = "calibrating",
-    batch_bytes: int = _BATCH_BYTES,
+    batch_bytes: int = BATCH_BYTES,
     budget: int = BUDGET_BYTES,
 ) -> Iterator[Observed]:
     """The number of a tensor, the positions of some samples, [n], and that tensor's values in them, [n, …].

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from foldpress.data import Array, Dataset, Indices
 from foldpress.errors import GraphError, OutputError
-from foldpress.optimizer.activations import BUDGET_BYTES, observe
-from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.activations import BUDGET_BYTES
 from foldpress.optimizer.groups import Slot
+from foldpress.optimizer.one_pass import accumulate, joined_folds
 
 MAX_FEATURES = 4608  # 512 channels under a 3×3 kernel: 170 MB in float64 for every fold
 MATRIX_BYTES = 2**31  # of all matrices of all folds; more of them lie in a file
@@ -44,7 +44,7 @@ class GramStatistics:
         Raises:
             GraphError: a layer's input overflows, or holds NaN, on calibration samples.
         """
-        return self._merged(repeat, [k for k in range(self._folds) if k != fold])
+        return self._merged(repeat, fold)
 
     def all(self) -> dict[str, NDArray[np.float64]]:
         """G of each layer over all folds.
@@ -52,14 +52,17 @@ class GramStatistics:
         Raises:
             GraphError: a layer's input overflows, or holds NaN, on calibration samples.
         """
-        return self._merged(0, list(range(self._folds)))
+        return self._merged(0, None)
 
-    @property
-    def _folds(self) -> int:
-        return len(next(iter(self.grams.values()))[0])
+    def merge(self, other: "GramStatistics") -> "GramStatistics":
+        """Fold by fold, G of the samples of both; layers and repeats must be the same."""
+        return GramStatistics({name: joined_folds(gram, other.grams[name]) for name, gram in self.grams.items()})
 
-    def _merged(self, repeat: int, folds: list[int]) -> dict[str, NDArray[np.float64]]:
-        merged = {name: _sum(gram[repeat, fold] for fold in folds) for name, gram in self.grams.items()}
+    def _merged(self, repeat: int, left_out: int | None) -> dict[str, NDArray[np.float64]]:
+        merged = {
+            name: _sum(part for fold, part in enumerate(gram[repeat]) if fold != left_out)
+            for name, gram in self.grams.items()
+        }
         wrong = [name for name, total in merged.items() if not np.isfinite(total).all()]
         if wrong:
             raise GraphError(
@@ -67,6 +70,44 @@ class GramStatistics:
                 mend="look for exploding activations, or weights that are no numbers",
             )
         return merged
+
+
+class GramAccumulator:
+    """Gram matrices that grow sample by sample.
+
+    Args:
+        layers: stored weights of layers in the graph that is observed.
+        numbers: fold number of each sample in each repeat, [repeats, N].
+        matrix_bytes: of all matrices; where they are larger, they lie in a file that the system reads and writes as need be.
+
+    Raises:
+        OutputError: there is no room for that file.
+    """
+
+    def __init__(self, layers: Sequence[Slot], numbers: Indices, matrix_bytes: int = MATRIX_BYTES) -> None:
+        self._numbers = numbers
+        cells = len(numbers), int(numbers.max()) + 1
+        shapes = {str(slot.node.name): (*cells, *_matrix_shape(slot)) for slot in layers}
+        large = sum(8 * math.prod(shape) for shape in shapes.values()) > matrix_bytes
+        self._grams = {name: _zeros_in_a_file(shape) if large else np.zeros(shape) for name, shape in shapes.items()}
+        self._readers = defaultdict(list)
+        for slot in layers:
+            self._readers[_input_name(slot)].append(slot)
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The layers' inputs."""
+        return tuple(self._readers)
+
+    def add(self, tensor: str, position: Indices, values: NDArray[np.float32]) -> None:
+        """Take in a tensor's values, [n, …], in the samples at these positions, [n]."""
+        for slot in self._readers[tensor]:
+            gram = self._grams[str(slot.node.name)]
+            _accumulate(gram, rows(slot, values, position), self._numbers[:, position])
+
+    def statistics(self) -> GramStatistics:
+        """The matrices of what was added."""
+        return GramStatistics(self._grams)
 
 
 def collect_grams(
@@ -78,37 +119,10 @@ def collect_grams(
     budget: int = BUDGET_BYTES,
     matrix_bytes: int = MATRIX_BYTES,
 ) -> GramStatistics:
-    """One pass over the data.
-
-    Args:
-        model: a float graph.
-        layers: stored weights of layers in that graph.
-        dataset: calibration samples.
-        numbers: fold number of each sample in each repeat, [repeats, N].
-        budget: bytes of activations at once, at most; more passes over the data where one sample exceeds it.
-        matrix_bytes: of all matrices; where they are larger, they lie in a file that the system reads and writes as need be.
-
-    Raises:
-        OutputError: there is no room for that file.
-    """
-    cells = len(numbers), int(numbers.max()) + 1
-    shapes = {str(slot.node.name): (*cells, *_matrix_shape(slot)) for slot in layers}
-    large = sum(8 * math.prod(shape) for shape in shapes.values()) > matrix_bytes
-    grams = {name: _zeros_in_a_file(shape) if large else np.zeros(shape) for name, shape in shapes.items()}
-    readers = defaultdict(list)
-    for slot in layers:
-        readers[_input_name(slot)].append(slot)
-    names = tuple(readers)
-    # Fold by fold, so that most batches add to one fold only: a sum of outer products costs D² however few they are.
-    order = np.argsort(numbers[0], kind="stable")
-    for tensor, position, values in observe(
-        model, names, dataset, order, label="collecting statistics", batch_bytes=budget, budget=budget
-    ):
-        for slot in readers[names[tensor]]:
-            gram = grams[str(slot.node.name)]
-            with one_thread():
-                _accumulate(gram, rows(slot, values, position), numbers[:, position])
-    return GramStatistics(grams)
+    """The Gram matrices of layers of a float graph, for every fold; see `accumulate`."""
+    grams = GramAccumulator(layers, numbers, matrix_bytes)
+    accumulate(model, [grams], dataset, numbers, label="collecting statistics", batch_bytes=budget, budget=budget)
+    return grams.statistics()
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -18,7 +18,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
-from foldpress.optimizer.activations import BUDGET_BYTES, observe
+from foldpress.optimizer.activations import BUDGET_BYTES
+from foldpress.optimizer.one_pass import accumulate, kinds
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, extremes, nothing_seen
 
 BINS = 2048
@@ -97,33 +98,43 @@ class HistogramStatistics:
         return Histograms(ranges, total)
 
 
-def collect_histograms(
-    model: ir.Model, tensors: Sequence[str], dataset: Dataset, numbers: Indices, *, budget: int = BUDGET_BYTES
-) -> HistogramStatistics:
-    """One pass over the data: extremes and histograms of `tensors` for every fold.
-
-    Memory holds the activations of one batch and 16 KiB for each tensor, fold and repeat.
+class HistogramAccumulator:
+    """Histograms that grow sample by sample. Each takes 16 KiB for every tensor, fold and repeat.
 
     Args:
-        model: a float graph with shapes inferred.
-        tensors: names of float tensors of that graph.
-        dataset: calibration samples.
+        tensors: names of float tensors.
         numbers: fold number of each sample in each repeat, [repeats, N].
-        budget: bytes of activations at once, at most; more passes over the data where one sample exceeds it.
     """
-    names = tuple(tensors)
-    low, high = nothing_seen(len(numbers), int(numbers.max()) + 1, len(names))
-    counts = np.zeros((*low.shape, BINS), np.int64)
-    kinds, kind = np.unique(numbers, axis=1, return_inverse=True)  # fold numbers that samples share in all repeats
-    order = np.argsort(kind, kind="stable")  # so that most batches are of one kind, and counted at once
-    for tensor, position, values in observe(model, names, dataset, order, budget=budget):
-        borders = np.flatnonzero(np.diff(kind[position])) + 1
+
+    def __init__(self, tensors: Sequence[str], numbers: Indices) -> None:
+        self.tensors = tuple(tensors)
+        self._number = {name: number for number, name in enumerate(tensors)}
+        self._folds, self._kind = kinds(numbers)
+        self._low, self._high = nothing_seen(len(numbers), int(numbers.max()) + 1, len(tensors))
+        self._counts = np.zeros((*self._low.shape, BINS), np.int64)
+
+    def add(self, tensor: str, position: Indices, values: NDArray[np.float32]) -> None:
+        """Take in a tensor's values, [n, …], in the samples at these positions, [n]; those of one kind are counted at once."""
+        kind = self._kind[position]
+        borders = np.flatnonzero(np.diff(kind)) + 1
         parts = np.split(values, borders) if len(borders) else [values]
         for first, alike in zip([0, *borders], parts, strict=True):
             part = _histogram(alike)
-            for repeat, fold in enumerate(kinds[:, kind[position[first]]]):
-                _add(low, high, counts, (repeat, fold, tensor), part)
-    return HistogramStatistics(RangeStatistics(names, low, high), counts)
+            for repeat, fold in enumerate(self._folds[:, kind[first]]):
+                _add(self._low, self._high, self._counts, (repeat, fold, self._number[tensor]), part)
+
+    def statistics(self) -> HistogramStatistics:
+        """The histograms of what was added."""
+        return HistogramStatistics(RangeStatistics(self.tensors, self._low, self._high), self._counts)
+
+
+def collect_histograms(
+    model: ir.Model, tensors: Sequence[str], dataset: Dataset, numbers: Indices, *, budget: int = BUDGET_BYTES
+) -> HistogramStatistics:
+    """The histograms of `tensors` of a float graph with shapes inferred, for every fold; see `accumulate`."""
+    histograms = HistogramAccumulator(tensors, numbers)
+    accumulate(model, [histograms], dataset, numbers, budget=budget)
+    return histograms.statistics()
 
 
 Part = tuple[np.float32, np.float32, Counts]

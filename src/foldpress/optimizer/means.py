@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
-from foldpress.data import Dataset, Indices
-from foldpress.optimizer.activations import BUDGET_BYTES, observe
+from foldpress.data import Indices
 from foldpress.optimizer.layers import Layer
+from foldpress.optimizer.one_pass import joined_folds
 
 Means = dict[str, NDArray[np.float64]]
 
@@ -30,37 +29,48 @@ class MeanStatistics:
         """The mean of each channel over all folds."""
         return self._merged(0, list(range(self.samples.shape[1])))
 
+    def merge(self, other: "MeanStatistics") -> "MeanStatistics":
+        """Fold by fold, the means over the samples of both; layers and repeats must be the same."""
+        sums = {name: joined_folds(total, other.sums[name]) for name, total in self.sums.items()}
+        return MeanStatistics(sums, joined_folds(self.samples, other.samples))
+
     def _merged(self, repeat: int, folds: list[int]) -> Means:
         count = self.samples[repeat, folds].sum()
         return {name: total[repeat, folds].sum(0) / count for name, total in self.sums.items()}
 
 
-def collect_means(
-    model: ir.Model, layers: Sequence[Layer], dataset: Dataset, numbers: Indices, *, budget: int = BUDGET_BYTES
-) -> MeanStatistics:
-    """One pass over the data.
+class MeanAccumulator:
+    """Means that grow sample by sample.
 
     Args:
-        model: a float graph with shapes inferred.
-        layers: layers of that graph.
-        dataset: calibration samples.
+        layers: layers of the graph that is observed.
         numbers: fold number of each sample in each repeat, [repeats, N].
-        budget: bytes of activations at once, at most.
     """
-    readers = defaultdict(list)
-    for layer in layers:
-        readers[str(layer.input.name)].append(layer)
-    names = tuple(readers)
-    sums: Means = {}
-    folds = int(numbers.max()) + 1
-    for tensor, position, values in observe(model, names, dataset, np.arange(len(dataset)), budget=budget):
-        for layer in readers[names[tensor]]:
+
+    def __init__(self, layers: Sequence[Layer], numbers: Indices) -> None:
+        self._layers, self._numbers, self._folds = layers, numbers, int(numbers.max()) + 1
+        self._readers = defaultdict(list)
+        for layer in layers:
+            self._readers[str(layer.input.name)].append(layer)
+        self._sums: Means = {}
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The layers' inputs."""
+        return tuple(self._readers)
+
+    def add(self, tensor: str, position: Indices, values: NDArray[np.float32]) -> None:
+        """Take in a tensor's values, [n, …], in the samples at these positions, [n]."""
+        for layer in self._readers[tensor]:
             means = _means(values, layer.channel_axis, len(position))
-            total = sums.setdefault(layer.name, np.zeros((len(numbers), folds, means.shape[1])))
-            for repeat, fold_of in enumerate(numbers[:, position]):
+            total = self._sums.setdefault(layer.name, np.zeros((len(self._numbers), self._folds, means.shape[1])))
+            for repeat, fold_of in enumerate(self._numbers[:, position]):
                 np.add.at(total[repeat], fold_of, means)
-    counts = [np.bincount(fold_of, minlength=folds) for fold_of in numbers]
-    return MeanStatistics(sums, np.stack(counts))
+
+    def statistics(self) -> MeanStatistics:
+        """The means of what was added."""
+        counts = [np.bincount(fold_of, minlength=self._folds) for fold_of in self._numbers]
+        return MeanStatistics({layer.name: self._sums[layer.name] for layer in self._layers}, np.stack(counts))
 
 
 def _means(values: NDArray[np.float32], axis: int, samples: int) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,26 +17,27 @@ from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.channels_last import ChannelsLast
+from foldpress.optimizer.collection import Collection, Kind
 from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
-from foldpress.optimizer.histogram import HistogramStatistics
+from foldpress.optimizer.learning import Learned, Learning
 from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.nbit_weights import NBitWeights
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
-from foldpress.optimizer.saved_statistics import Collection, Kind
 from foldpress.optimizer.sensitivity import costliest, sensitivities
 from foldpress.optimizer.shrink import shrink
-from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
+from foldpress.optimizer.static_int8 import StaticInt8
 from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
 from foldpress.optimizer.structured import PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_only import WeightOnly
-from foldpress.optimizer.weights import Learned, Learning, WeightPasses, automatic_passes
+from foldpress.optimizer.weights import WeightPasses, automatic_passes
 from foldpress.precision import Precision
 from foldpress.weight_passes import WeightPass
 
@@ -68,7 +68,7 @@ class Press:
         keep_float: names of nodes, or types of operators, that static int8 leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
         weights: passes over float weights before static int8; None for those that suit the network.
-        store: a file for the ranges that all rounds share, or None to keep them in memory only.
+        statistics: gives what static int8 learns, where all rounds share it: it may be saved, or taken from a file.
 
     Raises:
         RequestError: the graph is to be quantized, and is float16.
@@ -87,11 +87,12 @@ class Press:
         keep_float: Sequence[str] = (),
         float_macs: float = 0.0,
         weights: tuple[WeightPass, ...] | None = None,
-        store: Path | None = None,
+        statistics: Callable[[Collection], Learning] = Collection.collect,
     ) -> None:
         self.model, self._calibration, self._numbers = model, calibration, numbers
         self.prune, self.target, self._method, self.precision = prune, target, ranges, precision
-        self.keep_float, self._float_macs, self._weights, self._store = tuple(keep_float), float_macs, weights, store
+        self.keep_float, self._float_macs, self._weights = tuple(keep_float), float_macs, weights
+        self._statistics = statistics
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
         halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
         if target is not None and any(value.dtype in halves for value in model.graph.initializers.values()):
@@ -108,9 +109,7 @@ class Press:
         return bool(self.keep_float or self._float_macs)
 
     def collect(self) -> None:
-        """Collect the statistics that all rounds share, and store them. Otherwise the first round does it."""
-        if self._store is not None:
-            self._store.unlink(missing_ok=True)
+        """Collect the statistics that all rounds share. Otherwise the first round does it."""
         if self._prunes_by_data:
             _ = self._grams
         elif self.learns:
@@ -155,7 +154,7 @@ class Press:
         other = copy(self)
         other.prune = prune
         other._made = {name: made for name, made in self._made.items() if name == "grams"}
-        other._store = None  # what is stored belongs to the network that ships
+        other._statistics = Collection.collect  # what is stored belongs to the network that ships
         return other
 
     def rough(self, model: ir.Model, samples: Dataset) -> ir.Model:
@@ -172,7 +171,7 @@ class Press:
         folds, ranks = np.unique(self._numbers[repeat, seen], return_inverse=True)
         half = ranks % 2 if len(folds) > 1 else np.arange(np.count_nonzero(seen)) % 2
         other._calibration, other._numbers = self._seen(fold, repeat), half[None].astype(np.intp)
-        other._store, other._made = None, {}
+        other._statistics, other._made = Collection.collect, {}
         return other
 
     def held_out(self, fold: int, repeat: int = 0) -> Dataset:
@@ -237,7 +236,8 @@ class Press:
             left_float |= costliest(model, costs, self._float_macs)
         prepared = WeightPasses(self._passes(model), target, left_float.keys()).prepare(model, learned)
         ranges, chosen = choose_ranges(prepared.found, self._method, target, outputs)
-        quantized = apply([StaticInt8(ranges, target, left_float), FloatOutputs()], prepared.model)
+        layout: list[Pass] = [ChannelsLast()] if target.on_cpu else []
+        quantized = apply([StaticInt8(ranges, target, left_float), FloatOutputs(), *layout], prepared.model)
         return PassResult(quantized.model, (*prepared.log, chosen, *quantized.log))
 
     def _precision_pass(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> Pass:
@@ -306,7 +306,7 @@ class Press:
 
     def _shared(self) -> RangeStatistics | Learning:
         """Statistics by fold of the one network that all rounds quantize."""
-        collect = partial(self._collect, self.float_graph(), self._calibration, self._numbers, self._store)
+        collect = partial(self._collect, self.float_graph(), self._calibration, self._numbers, self._statistics)
         shared: RangeStatistics | Learning = self._once(self._kind, collect)
         return shared
 
@@ -316,19 +316,14 @@ class Press:
         return "magnitudes" if self.precision.name == "float16" else "learning"
 
     def _collect(
-        self, model: ir.Model, calibration: Dataset, numbers: Indices, store: Path | None = None
+        self,
+        model: ir.Model,
+        calibration: Dataset,
+        numbers: Indices,
+        statistics: Callable[[Collection], Learning] = Collection.collect,
     ) -> RangeStatistics | Learning:
         if self._kind == "magnitudes":
             return collect_ranges(model, tensors_to_watch(model), calibration, numbers)
         assert self.target is not None  # noqa: S101  # else nothing is quantized, and nothing is collected
         kind: Kind = "histograms" if needs_histograms(self._method, self.target) else "ranges"
-        left_float = nodes_left_float(model, self.target, self.keep_float)
-        passes = WeightPasses(self._passes(model), self.target, left_float.keys())
-
-        def collect(
-            graph: ir.Model, tensors: Sequence[str], dataset: Dataset, folds: Indices
-        ) -> RangeStatistics | HistogramStatistics:
-            collection = Collection(graph, tensors, dataset, folds, kind)
-            return collection.collect() if store is None else collection.stored(store)
-
-        return passes.learn(model, tensors_to_calibrate(model), collect, calibration, numbers)
+        return statistics(Collection(model, calibration, numbers, kind, self._passes(model)))

@@ -1,37 +1,33 @@
 """Statistics as a file, with digests of all that they were collected from.
 
 The file is an .npz of plain arrays and is never unpickled. Statistics that were collected elsewhere, or before, are only as
-good as the proof that they belong to this graph, these samples and these folds: what differs is named, and refused. Since
+good as the proof that they belong to this graph, these samples and these options: what differs is named, and refused. Since
 statistics merge, so do files: parts of the samples may be collected on several machines.
 """
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 
 import foldpress
-from foldpress.data import Dataset, Indices
+from foldpress.data import Indices
 from foldpress.errors import DataError, RequestError
-from foldpress.external import light_proto
-from foldpress.files import read_arrays, replacing
-from foldpress.optimizer.histogram import BINS, HistogramStatistics, collect_histograms
-from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
+from foldpress.files import read_arrays, write_arrays
+from foldpress.optimizer.collection import DIGEST_BYTES, Collection, Kind
+from foldpress.optimizer.gram import GramStatistics
+from foldpress.optimizer.histogram import BINS, HistogramStatistics
+from foldpress.optimizer.learning import Learning
+from foldpress.optimizer.means import MeanStatistics
+from foldpress.optimizer.statistics import RangeStatistics
 
-Kind = Literal["ranges", "histograms"]
-
-_DIGEST_BYTES = 16  # of a sample, see `Dataset.digests`
-_SHA256_DIGITS = 64
-
-_logger = logging.getLogger(__name__)
+_SHA256_DIGITS, _SHOWN_DIGITS = 64, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +35,14 @@ class SavedStatistics:
     """Statistics, and what they were collected from.
 
     Args:
-        statistics: ranges or histograms by fold.
+        statistics: by fold, `without(fold)` and `all()` merge them.
         graph: SHA-256 of the graph.
         versions: of foldpress and onnxruntime: another one may round otherwise.
         samples: the digest of every sample's inputs, [N, 16] bytes.
         numbers: fold number of every sample in each repeat, [repeats, N].
     """
 
-    statistics: RangeStatistics | HistogramStatistics
+    statistics: Learning
     graph: str
     versions: str
     samples: NDArray[np.uint8]
@@ -54,13 +50,10 @@ class SavedStatistics:
 
     def origin(self) -> dict[str, str]:
         """What the statistics were collected from and how, in words and digests; the order of samples does not count."""
-        tensors = _ranges(self.statistics).tensors
-        return _origin(self.graph, self.versions, tensors, self.kind, self.samples, self.numbers)
-
-    @property
-    def kind(self) -> Kind:
-        """What they are."""
-        return "histograms" if isinstance(self.statistics, HistogramStatistics) else "ranges"
+        learned = self.statistics
+        kind: Kind = "histograms" if isinstance(learned.found, HistogramStatistics) else "ranges"
+        listed = learned.ranges.tensors, tuple(learned.means.sums), tuple(learned.grams.grams)
+        return _origin(self.graph, self.versions, kind, listed, self.samples, self.numbers)
 
     def require(self, origin: Mapping[str, str]) -> None:
         """Refuse statistics that were collected from anything but `origin`.
@@ -80,10 +73,13 @@ class SavedStatistics:
             )
 
     def merge(self, other: "SavedStatistics") -> "SavedStatistics":
-        """The statistics of the samples of both: the same, bit for bit, as collecting them together.
+        """The statistics of the samples of both, as collecting them together gives them.
+
+        Ranges and histograms are the same bit for bit. Means and Gram matrices are sums, which another order rounds otherwise;
+        and a convolution's Gram matrix takes other places of a sample where the sample has another number.
 
         Raises:
-            RequestError: they are of different graphs, tensors, kinds or versions, or of a different number of repeats.
+            RequestError: they are of different graphs, options or versions, or of a different number of repeats.
             DataError: a sample is in both.
         """
         other.require({name: value for name, value in self.origin().items() if name != "samples"})
@@ -96,7 +92,7 @@ class SavedStatistics:
             raise DataError(
                 f"{shared} samples are in both parts, and would count twice", mend="give each machine its own"
             )
-        merged = self.statistics.merge(other.statistics)  # type: ignore[arg-type]  # both are of one kind, see above
+        merged = self.statistics.merge(other.statistics)
         samples, numbers = np.concatenate([self.samples, other.samples]), np.hstack([self.numbers, other.numbers])
         return SavedStatistics(merged, self.graph, self.versions, samples, numbers)
 
@@ -106,64 +102,32 @@ class SavedStatistics:
         Raises:
             OutputError: the folder cannot be written to.
         """
-        ranges = _ranges(self.statistics)
+        learned = self.statistics
         arrays: dict[str, NDArray[Any]] = {
-            "origin": np.array(json.dumps(self.origin())), "tensors": np.array(ranges.tensors), "samples": self.samples,
-            "numbers": self.numbers, "minimum": ranges.minimum, "maximum": ranges.maximum,
+            "origin": np.array(json.dumps(self.origin())), "samples": self.samples, "numbers": self.numbers,
+            "tensors": np.array(learned.ranges.tensors),
+            "minimum": learned.ranges.minimum, "maximum": learned.ranges.maximum,
         }  # fmt: skip
-        if isinstance(self.statistics, HistogramStatistics):
-            arrays["counts"] = self.statistics.counts
-        with replacing(path) as draft, draft.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+        if isinstance(learned.found, HistogramStatistics):
+            arrays["counts"] = learned.found.counts
+        for kind, by_layer in (("mean", learned.means.sums), ("gram", learned.grams.grams)):
+            arrays[f"{kind}_layers"] = np.array(tuple(by_layer), np.str_)
+            arrays |= {f"{kind}{number}": array for number, array in enumerate(by_layer.values())}
+        write_arrays(path, arrays)
 
 
-@dataclass(frozen=True, eq=False)
-class Collection:
-    """Statistics to be collected: of which tensors of which graph, over which samples in which folds, and of which kind."""
+def sign(collection: Collection, collected: Learning) -> SavedStatistics:
+    """Statistics with what they were collected from."""
+    graph, samples = collection.graph_digest(), collection.sample_digests()
+    return SavedStatistics(collected, graph, _versions(), samples, collection.numbers)
 
-    model: ir.Model
-    tensors: Sequence[str]
-    dataset: Dataset
-    numbers: Indices
-    kind: Kind
 
-    def origin(self) -> dict[str, str]:
-        """What they are to be collected from, as saved statistics say it."""
-        return _origin(self._graph(), _versions(), tuple(self.tensors), self.kind, self._samples(), self.numbers)
-
-    def collect(self) -> RangeStatistics | HistogramStatistics:
-        """One pass over the data."""
-        collect = collect_histograms if self.kind == "histograms" else collect_ranges
-        return collect(self.model, self.tensors, self.dataset, self.numbers)
-
-    def signed(self, statistics: RangeStatistics | HistogramStatistics) -> SavedStatistics:
-        """The statistics that `collect` gave, with what they were collected from."""
-        return SavedStatistics(statistics, self._graph(), _versions(), self._samples(), self.numbers)
-
-    def stored(self, path: Path) -> RangeStatistics | HistogramStatistics:
-        """The statistics in a file, if they are those that `collect` would give; else they are collected and written there."""
-        if path.is_file():
-            try:
-                found = load_statistics(path)
-                found.require(self.origin())
-            except RequestError as error:
-                _logger.info("%s is not reused: %s", path.name, error.problem)
-            else:
-                _logger.info("%s: reused", path.name)
-                return found.statistics
-        collected = self.collect()
-        self.signed(collected).save(path)
-        return collected
-
-    def _graph(self) -> str:
-        proto, weights = light_proto(self.model)
-        digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
-        for array in weights.values():
-            digest.update(array.data)
-        return digest.hexdigest()
-
-    def _samples(self) -> NDArray[np.uint8]:
-        return np.frombuffer(b"".join(self.dataset.digests()), np.uint8).reshape(-1, _DIGEST_BYTES)
+def requirements(collection: Collection) -> dict[str, str]:
+    """The origin of the statistics that a collection would give."""
+    names = [tuple(layer.name for layer in layers) for layers in (collection.mean_layers, collection.gram_layers)]
+    samples = collection.sample_digests()
+    listed = (collection.tensors, names[0], names[1])
+    return _origin(collection.graph_digest(), _versions(), collection.kind, listed, samples, collection.numbers)
 
 
 def load_statistics(path: Path | str) -> SavedStatistics:
@@ -182,21 +146,31 @@ def load_statistics(path: Path | str) -> SavedStatistics:
 def _read(arrays: dict[str, NDArray[Any]]) -> SavedStatistics:
     low, high, samples, numbers = (arrays[name] for name in ("minimum", "maximum", "samples", "numbers"))
     tensors = tuple(map(str, arrays["tensors"]))
-    shape = (len(numbers), int(numbers.max()) + 1, len(tensors))
-    _check("minimum", low, np.float32, shape)
-    _check("maximum", high, np.float32, shape)
+    cells = (len(numbers), int(numbers.max()) + 1)
+    _check("minimum", low, np.float32, (*cells, len(tensors)))
+    _check("maximum", high, np.float32, (*cells, len(tensors)))
     _check("numbers", numbers, np.intp, (len(numbers), len(samples)))
-    _check("samples", samples, np.uint8, (len(samples), _DIGEST_BYTES))
+    _check("samples", samples, np.uint8, (len(samples), DIGEST_BYTES))
     ranges = RangeStatistics(tensors, low, high)
-    statistics: RangeStatistics | HistogramStatistics = ranges
+    found: RangeStatistics | HistogramStatistics = ranges
     origin = json.loads(str(arrays["origin"]))
     if origin["kind"] != "ranges":
-        _check("counts", arrays["counts"], np.int64, (*shape, BINS))
-        statistics = HistogramStatistics(ranges, arrays["counts"])
-    saved = SavedStatistics(statistics, origin["graph"], origin["versions"], samples, numbers)
+        _check("counts", arrays["counts"], np.int64, (*cells, len(tensors), BINS))
+        found = HistogramStatistics(ranges, arrays["counts"])
+    counts = np.stack([np.bincount(fold_of, minlength=cells[1]) for fold_of in numbers])
+    means = MeanStatistics(_by_layer(arrays, "mean", cells), counts)
+    learned = Learning(found, GramStatistics(_by_layer(arrays, "gram", cells)), means)
+    saved = SavedStatistics(learned, origin["graph"], origin["versions"], samples, numbers)
     if saved.origin() != origin:
         raise ValueError("its digests are not those of its contents")
     return saved
+
+
+def _by_layer(arrays: dict[str, NDArray[Any]], kind: str, cells: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
+    found = {str(name): arrays[f"{kind}{number}"] for number, name in enumerate(arrays[f"{kind}_layers"])}
+    for name, array in found.items():
+        _check(f"{kind} of {name}", array, np.float64, (*cells, *array.shape[2:]))
+    return found
 
 
 def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
@@ -205,38 +179,36 @@ def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) 
 
 
 def _origin(
-    graph: str, versions: str, tensors: tuple[str, ...], kind: Kind, samples: NDArray[np.uint8], numbers: Indices
+    graph: str,
+    versions: str,
+    kind: Kind,
+    listed: tuple[Sequence[str], Sequence[str], Sequence[str]],
+    samples: NDArray[np.uint8],
+    numbers: Indices,
 ) -> dict[str, str]:
+    tensors, means, grams = map(_listed, listed)
     rows = sorted(bytes(sample) + fold_of.tobytes() for sample, fold_of in zip(samples, numbers.T, strict=True))
     return {
         "graph": graph,
         "samples": hashlib.sha256(b"".join(rows)).hexdigest(),
-        "tensors": hashlib.sha256(repr(tensors).encode()).hexdigest(),
         "kind": f"{BINS} bins" if kind == "histograms" else kind,
+        "tensors": tensors,
+        "layers for bias-correction": means,
+        "layers for gptq": grams,
         "versions": versions,
     }
 
 
+def _listed(names: Sequence[str]) -> str:
+    """How many names, and a digest of them."""
+    digest = hashlib.sha256(repr(tuple(names)).encode()).hexdigest()
+    return f"{len(names)}, {digest[:_SHOWN_DIGITS]}" if names else "none"
+
+
 def _short(value: str) -> str:
     """The beginning of a digest tells it from others; words are left whole."""
-    return value[:16] if len(value) == _SHA256_DIGITS else value
+    return value[:_SHOWN_DIGITS] if len(value) == _SHA256_DIGITS else value
 
 
 def _versions() -> str:
     return f"foldpress {foldpress.__version__}, onnxruntime {onnxruntime.__version__}"
-
-
-def _ranges(statistics: RangeStatistics | HistogramStatistics) -> RangeStatistics:
-    return statistics.ranges if isinstance(statistics, HistogramStatistics) else statistics
-
-
-def choose_kind(name: str) -> Kind:
-    """The kind of that name.
-
-    Raises:
-        RequestError: there is no such kind.
-    """
-    for kind in get_args(Kind):
-        if kind == name:
-            return kind  # type: ignore[no-any-return]
-    raise RequestError(f"there are no statistics {name!r}", available=", ".join(get_args(Kind)))

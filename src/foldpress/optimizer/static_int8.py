@@ -25,8 +25,9 @@ from foldpress.optimizer.statistics import Ranges
 from foldpress.optimizer.targets import Target
 
 # Operators with an integer kernel, and those that pass integers through, so that chains stay integer.
-_INTEGER_KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool")
-_PASS_THROUGH = ("Clip", "Concat", "Flatten", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze",
+_INTEGER_KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool",
+                   "Mul")  # fmt: skip
+_PASS_THROUGH = ("Clip", "Concat", "Flatten", "Gather", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze",
                  "Transpose", "Unsqueeze")  # fmt: skip
 QUANTIZED_OPERATORS = _INTEGER_KERNELS + _PASS_THROUGH
 _QUANTIZED_ALREADY = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "QLinearConv",
@@ -70,7 +71,7 @@ class StaticInt8:
                 None,
                 use_external_data_format=True,
                 op_types_to_quantize=list(QUANTIZED_OPERATORS),
-                nodes_to_exclude=list(self.left_float),
+                nodes_to_exclude=[*self.left_float, *_unfit(model)],
                 per_channel=True,
                 reduce_range=self.target.reduce_range,
                 activation_type=QuantType.QInt8 if self.target.signed_activations else QuantType.QUInt8,
@@ -97,7 +98,10 @@ class StaticInt8:
         reasons = {name: "it multiplies two computed tensors" for name, integer in layers.items() if not integer}
         for name, why in (reasons | dict(self.left_float)).items():
             entries.append(LogEntry(self.name, name, "declined", f"{why}; stays float"))
-        others = Counter(node.op_type for node in before.graph if node.op_type not in QUANTIZED_OPERATORS)
+        unfit = set(_unfit(before))
+        others = Counter(
+            node.op_type for node in before.graph if node.op_type not in QUANTIZED_OPERATORS or node.name in unfit
+        )
         for operator, count in sorted(others.items()):
             entries.append(
                 LogEntry(self.name, f"{count} {operator}", "declined", "no integer kernel for it here; stays float")
@@ -122,14 +126,34 @@ def refuse_quantized(model: ir.Model) -> None:
 
 def tensors_to_calibrate(model: ir.Model) -> list[str]:
     """Float tensors that need a range: every computed input and output of an operator that becomes integer."""
+    unfit = set(_unfit(model))
     names = {
         str(value.name)
         for node in model.graph
-        if node.op_type in QUANTIZED_OPERATORS
+        if node.op_type in QUANTIZED_OPERATORS and node.name not in unfit
         for value in (*node.inputs, *node.outputs)
         if value is not None and value.name and value.dtype == ir.DataType.FLOAT and initializer(model, value) is None
     }
     return sorted(names)
+
+
+def _unfit(model: ir.Model) -> list[str]:
+    """Names of nodes that stay float though their operator could be integer.
+
+    A Mul by one stored number passes integers through (attention's 1/√d); one of two tensors (gates, decomposed normalizations)
+    rounds what spans too wide a range. A Gather from a stored table would round an embedding to one scale for all its rows.
+    """
+    return [
+        str(node.name)
+        for node in model.graph
+        if (node.op_type == "Mul" and not any(_is_number(model, value) for value in node.inputs))
+        or (node.op_type == "Gather" and initializer(model, node.inputs[0]) is not None)
+    ]
+
+
+def _is_number(model: ir.Model, value: ir.Value | None) -> bool:
+    stored = initializer(model, value)
+    return stored is not None and stored.size == 1
 
 
 def _tensors_data(ranges: Ranges) -> TensorsData:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import GraphError
-from foldpress.optimizer.activations import BUDGET_BYTES, observe
+from foldpress.optimizer.activations import BUDGET_BYTES
+from foldpress.optimizer.one_pass import accumulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,26 +80,39 @@ class RangeStatistics:
         return Ranges(self.tensors, low, high)
 
 
+class RangeAccumulator:
+    """Ranges that grow sample by sample.
+
+    Args:
+        tensors: names of float tensors.
+        numbers: fold number of each sample in each repeat, [repeats, N].
+    """
+
+    def __init__(self, tensors: Sequence[str], numbers: Indices) -> None:
+        self.tensors, self._numbers = tuple(tensors), numbers
+        self._number = {name: number for number, name in enumerate(tensors)}
+        self._low, self._high = nothing_seen(len(numbers), int(numbers.max()) + 1, len(tensors))
+
+    def add(self, tensor: str, position: Indices, values: NDArray[np.float32]) -> None:
+        """Take in a tensor's values, [n, …], in the samples at these positions, [n]."""
+        smallest, largest = extremes(values.reshape(len(position), values.size // len(position)))
+        number = self._number[tensor]
+        for repeat, fold_of in enumerate(self._numbers[:, position]):
+            np.minimum.at(self._low[repeat, :, number], fold_of, smallest)
+            np.maximum.at(self._high[repeat, :, number], fold_of, largest)
+
+    def statistics(self) -> RangeStatistics:
+        """The ranges of what was added."""
+        return RangeStatistics(self.tensors, self._low, self._high)
+
+
 def collect_ranges(
     model: ir.Model, tensors: Sequence[str], dataset: Dataset, numbers: Indices, *, budget: int = BUDGET_BYTES
 ) -> RangeStatistics:
-    """One pass over the data: the ranges of `tensors` for every fold.
-
-    Args:
-        model: a float graph with shapes inferred.
-        tensors: names of float tensors of that graph.
-        dataset: calibration samples.
-        numbers: fold number of each sample in each repeat, [repeats, N].
-        budget: bytes of activations at once, at most; more passes over the data where one sample exceeds it.
-    """
-    names = tuple(tensors)
-    low, high = nothing_seen(len(numbers), int(numbers.max()) + 1, len(names))
-    for tensor, position, values in observe(model, names, dataset, np.arange(len(dataset)), budget=budget):
-        smallest, largest = extremes(values.reshape(len(position), values.size // len(position)))
-        for repeat, fold_of in enumerate(numbers[:, position]):
-            np.minimum.at(low[repeat, :, tensor], fold_of, smallest)
-            np.maximum.at(high[repeat, :, tensor], fold_of, largest)
-    return RangeStatistics(names, low, high)
+    """The ranges of `tensors` of a float graph with shapes inferred, for every fold; see `accumulate`."""
+    ranges = RangeAccumulator(tensors, numbers)
+    accumulate(model, [ranges], dataset, numbers, budget=budget)
+    return ranges.statistics()
 
 
 def nothing_seen(*shape: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

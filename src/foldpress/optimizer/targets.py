@@ -28,6 +28,11 @@ class Target:
     float_channels: int  # a convolution over so many channels or fewer stays float
     why: str
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether onnxruntime's own kernels run it, rather than a compiler with layouts of its own."""
+        return self.name in ("x86-vnni", "x86", "arm")
+
 
 TARGETS = {
     target.name: target
