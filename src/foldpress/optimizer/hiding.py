@@ -22,6 +22,12 @@ def hide(model: ir.Model, plans: Sequence[Plan], samples: Dataset) -> None:
         samples: without labels.
     """
     original = copy_graph(model)
+    kept = refit_consumers(model, plans)
+    reconstruct(original, model, kept, samples)
+
+
+def refit_consumers(model: ir.Model, plans: Sequence[Plan]) -> dict[str, Indices]:
+    """Every consumer by itself, in place; the features that are left, by its name. `model` may be a copy."""
     kept: dict[str, Indices] = {}
     problems: dict[str, Consumer] = {}
     for plan in plans:
@@ -33,4 +39,4 @@ def hide(model: ir.Model, plans: Sequence[Plan], samples: Dataset) -> None:
         refit(model, one, kept[name])
     for plan in plans:
         mask_group(model, plan.group, plan.keep())
-    reconstruct(original, model, kept, samples)
+    return kept
