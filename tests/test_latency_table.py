@@ -13,6 +13,7 @@ from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.targets import choose_target
+from foldpress.precision import Precision
 from topologies import Weights, graph
 
 RNG = np.random.default_rng(0)
@@ -125,3 +126,16 @@ def test_real_times_tell_large_from_small() -> None:
     data = Dataset({"x": RNG.normal(size=(8, 256)).astype(np.float32)})
     found = time_graphs(graphs, data, LatencyPlan(processes=1, seconds=0.2))
     assert found["large"] > 2 * found["small"] > 0
+
+
+def test_what_a_precision_leaves_alone_is_timed_as_it_is(clock: Clock, tmp_path: Path) -> None:
+    """Catches: a job that ends because dynamic int8 has nothing to do in a convolution."""
+    body = "a = Conv(x, w) r = Relu(a) c = Conv(r, v) p = GlobalAveragePool(c) f = Flatten(p) y = MatMul(f, u)"
+    weights: Weights = {"w": (8, 3, 1, 1), "v": (16, 8, 1, 1), "u": (16, 5)}
+    model = graph(body, weights, "float[N, 3, 6, 6]", "float[N, 5]")
+    data = Dataset({"x": RNG.normal(size=(16, 3, 6, 6)).astype(np.float32)})
+    prune, precision = Prune("structured", latency=0.8), Precision("dynamic")
+    numbers = np.zeros((1, 16), np.intp)
+    pressing = Press(model, data, numbers, prune=prune, target=choose_target("auto"), precision=precision)
+    found = measure_table(pressing, data, LatencyPlan(), LatencyCache(LatencyPlan(), tmp_path))
+    assert found.latencies.curves.keys() == {"a", "c"}

@@ -6,7 +6,6 @@ interleaved blocks. Counts that do not save time over all larger ones are left o
 """
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import onnx_ir as ir
 
 from foldpress.benchmark.latency import LatencyPlan, block_medians, synthetic_feed
 from foldpress.data import Dataset
-from foldpress.errors import RequestError
+from foldpress.errors import GraphError, RequestError
 from foldpress.graph import input_specs, save_graph
 from foldpress.latency_cache import LatencyCache
-from foldpress.optimizer.excerpt import at_width, excerpt, signature
+from foldpress.optimizer.excerpt import at_width, excerpt, find_again, signature
 from foldpress.optimizer.groups import ChannelGroup
 from foldpress.optimizer.ledger import Curve, Latencies
 from foldpress.optimizer.passes import LogEntry
@@ -54,11 +53,12 @@ def measure_table(press: Press, samples: Dataset, plan: LatencyPlan, cache: Late
     for group in prunable(press.model, press.protected)[0]:
         try:
             part = excerpt(press.model, group)
+            inside = find_again(part, group)
             feed = synthetic_feed(input_specs(part), plan.batch)
         except RequestError as error:
             log.append(LogEntry("latency", group.name, "declined", f"cannot be timed by itself: {error.problem}"))
             continue
-        found = _times(press, part, group.name, counts(group), feed, plan, cache)
+        found = _times(press, part, inside, feed, plan, cache)
         times[group.name] = found
         log.append(LogEntry("latency", group.name, "done", _told(found)))
     curves = {name: Curve(falling(found)) for name, found in times.items()}
@@ -84,17 +84,27 @@ def falling(times: dict[int, float]) -> dict[int, float]:
 
 
 def _times(
-    press: Press, part: ir.Model, group: str, widths: Sequence[int], feed: Dataset, plan: LatencyPlan, cache: LatencyCache
-) -> dict[int, float]:  # fmt: skip
+    press: Press, part: ir.Model, group: ChannelGroup, feed: Dataset, plan: LatencyPlan, cache: LatencyCache
+) -> dict[int, float]:
     """Milliseconds at each width, from the cache if it has them all."""
-    key = f"{press.describe()} {signature(part, press.keep_float)}"
+    key, widths = f"{press.describe()} {signature(part, press.keep_float)}", counts(group)
     known = {int(count): time for count, time in cache.read(key).items() if count.isdigit()}
     if not known.keys() >= set(widths):
-        graphs = {str(count): press.rough(at_width(part, group, count), feed) for count in widths}
+        graphs = {str(count): _pressed(press, at_width(part, group.name, count), feed) for count in widths}
         measured = time_graphs(graphs, feed, replace(plan, processes=1, seconds=_SECONDS))
         cache.keep({key: measured})
         known = {int(count): time for count, time in measured.items()}
     return {count: known[count] for count in widths}
+
+
+def _pressed(press: Press, part: ir.Model, feed: Dataset) -> ir.Model:
+    """A part at the precision that ships, or float where that precision has nothing to do in it."""
+    try:
+        return press.rough(part, feed)
+    except GraphError:
+        raise
+    except RequestError:
+        return part
 
 
 def _whole(press: Press, samples: Dataset, plan: LatencyPlan, cache: LatencyCache) -> float:

@@ -48,8 +48,9 @@ class Pressing:
     def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path, task: Task) -> None:
         self.recipe, self.folds, self._store, self._loss = recipe, folds, store, loss_of(task)
         self._rounds: dict[tuple[int, int], Press] = {}  # those that are pressed otherwise than what ships
-        first = recipe.benchmark
-        self._plan = LatencyPlan(first.providers[0], first.batches[0], first.threads, seed=recipe.folds.seed)
+        timing = recipe.benchmark
+        where = timing.providers[0], timing.batches[0], timing.threads
+        self._plan = LatencyPlan(*where, timing.processes, timing.seconds, recipe.folds.seed)
         if recipe.prune is not None or recipe.quantize is not None:
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)

@@ -15,7 +15,7 @@ from foldpress.graph import save_graph
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
 
-_PROCESSES, _SECONDS = 3, 3.0
+_PROCESSES, _SECONDS = 3, 3.0  # enough for an interval of one or two percent
 _CONFIDENCE = 0.95
 
 
@@ -31,13 +31,18 @@ class Ratio:
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
+def enough(plan: LatencyPlan) -> LatencyPlan:
+    """The same place, with time for an interval that decisions can be made by."""
+    return replace(plan, processes=_PROCESSES, seconds=_SECONDS)
+
+
 def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> Ratio:
     """How much of a reference's time a graph takes, in interleaved blocks of several fresh processes."""
     with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in ("reference", "graph")}
         save_graph(reference, paths["reference"])
         save_graph(graph, paths["graph"])
-        blocks = block_medians(paths, samples, replace(plan, processes=_PROCESSES, seconds=_SECONDS))
+        blocks = block_medians(paths, samples, plan)
     pairs = zip(blocks["graph"], blocks["reference"], strict=True)
     return Ratio(*ratio_interval([np.log(mine / theirs) for mine, theirs in pairs], _CONFIDENCE))
 
@@ -46,7 +51,8 @@ def time_entry(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPla
     """What pruning did to the time: the graph that ships beside the unpruned one in the same precision."""
     if why := elsewhere(press.target, plan.provider):
         return LogEntry("pruned-time", "graph", "declined", f"not timed: {why}")
-    ratio = time_ratio(press.unpruned(), graph, samples, plan)
+    brief = replace(plan, processes=min(plan.processes, _PROCESSES), seconds=min(plan.seconds, _SECONDS))
+    ratio = time_ratio(press.unpruned(), graph, samples, brief)
     where = f"in {press.describe()}, batch {plan.batch}, threads {plan.threads}"
     told = f"{ratio} of the unpruned graph's time {where}"
     if ratio.low > 1:

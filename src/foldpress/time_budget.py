@@ -22,7 +22,7 @@ from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.structured import prunable
-from foldpress.pruned_time import time_ratio
+from foldpress.pruned_time import enough, time_ratio
 
 _ROUNDS = 6
 _WITHIN = 0.05  # of the budget; channels go by steps, so that it is rarely met exactly
@@ -127,7 +127,7 @@ class _Search:
         asked = replace(self._prune, latency=target * (1 + 1e-9))  # rounding must not make the least too little
         widths, graph = self._press.pruning(asked).sketch()
         if (key := tuple(widths.values())) not in self._measured:
-            self._measured[key] = time_ratio(self._reference, graph, self._samples, self._plan).value
+            self._measured[key] = time_ratio(self._reference, graph, self._samples, enough(self._plan)).value
         self.tried.append(_Trial(target, self._ledger.predict(widths) / self._ledger.total, self._measured[key]))
         return self.tried[-1]
 

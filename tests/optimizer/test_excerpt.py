@@ -4,7 +4,7 @@ import pytest
 
 from foldpress.errors import RequestError
 from foldpress.graph import input_specs, serialize
-from foldpress.optimizer.excerpt import at_width, excerpt, signature
+from foldpress.optimizer.excerpt import at_width, excerpt, find_again, signature
 from foldpress.optimizer.groups import find_groups
 from foldpress.runtime import open_session
 from topologies import Weights, graph
@@ -75,3 +75,13 @@ def test_what_cannot_be_made_up_is_told() -> None:
     model = graph(body, {"w": (9, 8), "v": (8, 5)}, "int64[N, 4]", "float[N, 4, 5]")
     with pytest.raises(RequestError, match="x, which it reads, is no float tensor of known shape"):
         part_of(model, "a")
+
+
+def test_a_group_is_found_again_or_told_missing() -> None:
+    """Catches: another group cut in its place, because names are given anew in an excerpt."""
+    model = block()
+    groups = {group.name: group for group in find_groups(model)[0]}
+    part = excerpt(model, groups["b"])
+    assert find_again(part, groups["b"]).channels == 8
+    with pytest.raises(RequestError, match="0 groups"):
+        find_again(part, groups["a"])

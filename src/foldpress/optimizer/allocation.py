@@ -53,12 +53,6 @@ class Ledger(Protocol):
     def cost(self, plans: Sequence[Plan]) -> float:
         """The cost with each plan as it stands."""
 
-    def further(self, plan: Plan) -> Sequence[int]:
-        """How many chunks may be gone after the next move, each number saving something; none where all is taken."""
-
-    def before(self, plan: Plan) -> int:
-        """How many are gone once the last move is given back."""
-
 
 class BudgetError(RequestError):
     """A budget below what can be reached; `least` is the smallest share that can."""
@@ -71,43 +65,46 @@ class BudgetError(RequestError):
 
 
 def allocate(plans: Sequence[Plan], ledger: Ledger, budget: float) -> None:
-    """Take the chunks with the least error for what they save, until a share `budget` of the total is left.
+    """Take the chunk with the least error for what it saves, until a share `budget` of the total is left.
 
-    The last ones may save more than is needed: then chunks that cost more error are given back, as far as the budget allows.
+    The last one may save more than is needed: then chunks that cost more error are given back, as far as the budget allows.
 
     Raises:
         BudgetError: says the smallest budget that can be met.
     """
     now = ledger.cost(plans)
     while now > budget * ledger.total:
-        moves = [(plan, taken) for plan in plans for taken in ledger.further(plan)]
-        if not moves:
+        open_plans = [plan for plan in plans if plan.taken < len(plan.order)]
+        if not open_plans:
             raise BudgetError(ledger.kind, budget, now / ledger.total)
-        after = [_cost_after(plans, ledger, *move) for move in moves]
+        after = [_cost_after(plans, ledger, plan, 1) for plan in open_plans]
         rates = [
-            _loss(*move) / (now - cost) if cost < now else math.inf for move, cost in zip(moves, after, strict=True)
+            _loss(plan) / (now - cost) if cost < now else math.inf for plan, cost in zip(open_plans, after, strict=True)
         ]
         best = int(np.argmin(rates))
-        moves[best][0].taken, now = moves[best][1], after[best]
+        open_plans[best].taken += 1
+        now = after[best]
     _give_back(plans, ledger, budget)
 
 
-def _cost_after(plans: Sequence[Plan], ledger: Ledger, plan: Plan, taken: int) -> float:
-    before, plan.taken = plan.taken, taken
+def _cost_after(plans: Sequence[Plan], ledger: Ledger, plan: Plan, more: int) -> float:
+    """What all costs when one plan goes so many chunks further, or less far."""
+    plan.taken += more
     cost = ledger.cost(plans)
-    plan.taken = before
+    plan.taken -= more
     return cost
 
 
 def _give_back(plans: Sequence[Plan], ledger: Ledger, budget: float) -> None:
-    """Undo last moves, the ones with the most error first."""
-    cut = [plan for plan in plans if plan.taken]
-    for plan in sorted(cut, key=lambda plan: _loss(plan, ledger.before(plan))):
-        before = ledger.before(plan)
-        if _cost_after(plans, ledger, plan, before) <= budget * ledger.total:
-            plan.taken = before
+    """Undo last chunks, the ones with the most error first."""
+    for plan in sorted(plans, key=_last_loss, reverse=True):
+        if plan.taken and _cost_after(plans, ledger, plan, -1) <= budget * ledger.total:
+            plan.taken -= 1
 
 
-def _loss(plan: Plan, taken: int) -> float:
-    """What is lost when a plan goes from where it stands to `taken` chunks."""
-    return plan.influence * (plan.error(taken) - plan.error(plan.taken))
+def _last_loss(plan: Plan) -> float:
+    return plan.influence * (plan.error(plan.taken) - plan.error(plan.taken - 1)) if plan.taken else 0.0
+
+
+def _loss(plan: Plan) -> float:
+    return plan.influence * (plan.error(plan.taken + 1) - plan.error(plan.taken))

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph, initializer
-from foldpress.optimizer.groups import ChannelGroup
+from foldpress.optimizer.groups import ChannelGroup, find_groups
 from foldpress.optimizer.ledger import layers_of
 from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.shrink import shrink
@@ -34,6 +34,22 @@ def excerpt(model: ir.Model, group: ChannelGroup) -> ir.Model:
     outputs = [value for value in _ordered(inside) if _leaves(value, inside)]
     graph = ir.convenience.extract(model.graph, inputs, outputs)
     return ir.Model(graph, ir_version=model.ir_version)
+
+
+def find_again(part: ir.Model, group: ChannelGroup) -> ChannelGroup:
+    """The group of a network in an excerpt of it, where it may have another name.
+
+    Raises:
+        RequestError: it is not there, or there is another one around the same layers.
+    """
+    alike = [one for one in find_groups(part)[0] if _looks(one) == _looks(group)]
+    if len(alike) != 1:
+        raise RequestError(f"{len(alike)} groups around its layers look like it")
+    return alike[0]
+
+
+def _looks(group: ChannelGroup) -> tuple[int, int, set[str]]:
+    return group.channels, group.width, layers_of(group)
 
 
 def at_width(model: ir.Model, name: str, channels: int) -> ir.Model:

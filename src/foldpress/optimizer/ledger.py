@@ -39,14 +39,6 @@ class CountLedger:
         share = self._shares({plan.group.name: len(plan.gone()) for plan in plans})
         return sum(cost * share.get(name, 1.0) for name, cost in self._full.items())
 
-    def further(self, plan: Plan) -> Sequence[int]:
-        """One chunk more."""
-        return (plan.taken + 1,) if plan.taken < len(plan.order) else ()
-
-    def before(self, plan: Plan) -> int:
-        """One chunk less."""
-        return plan.taken - 1
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -114,17 +106,10 @@ class LatencyLedger:
                 share[layer] *= left
         return self._rest + sum(cost * share[name] for name, cost in self._layers.items())
 
-    def further(self, plan: Plan) -> Sequence[int]:
-        """Every count of its curve that is smaller: where one step saves little, the next may save much."""
-        return [taken for taken in self._steps(plan) if taken > plan.taken]
-
-    def before(self, plan: Plan) -> int:
-        """The next larger count of its curve."""
-        return max(taken for taken in self._steps(plan) if taken < plan.taken)
-
-    def _steps(self, plan: Plan) -> list[int]:
+    def steps(self, plan: Plan) -> list[int]:
+        """How many chunks may go, in ascending order, 0 first: those that leave a count of the group's curve."""
         if plan.group.name not in self._curves:
-            return []
+            return [0]
         counts = self._curves[plan.group.name].milliseconds
         return [taken for taken in range(len(plan.order) + 1) if plan.remaining(taken) in counts]
 

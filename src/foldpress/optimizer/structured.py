@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
-from foldpress.optimizer.allocation import Ledger, Plan, allocate
+from foldpress.optimizer.allocation import Plan, allocate
 from foldpress.optimizer.gram import MAX_FEATURES, features, has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
 from foldpress.optimizer.hiding import hide
 from foldpress.optimizer.influence import measure_influence
+from foldpress.optimizer.knapsack import allocate_time
 from foldpress.optimizer.ledger import Budget, CountLedger, Latencies, LatencyLedger, layers_of
 from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.passes import LogEntry, PassResult
@@ -68,7 +69,12 @@ class PruneStructured:
         groups, _ = prunable(model, self.protect)
         plans = self._plans(model, groups)
         measure_influence(model, plans, self.samples, 1 - self.budget)
-        allocate(plans, self._ledger(model, groups), self.budget)
+        if self.kind != "latency":
+            allocate(plans, CountLedger(model, self.kind, groups), self.budget)
+        elif self.latencies is not None:
+            allocate_time(plans, LatencyLedger(model, groups, self.latencies), self.budget)
+        else:
+            raise RequestError("a budget of time needs measured latencies", mend="foldpress run, or foldpress prune")
         return plans
 
     def _plans(self, model: ir.Model, groups: list[ChannelGroup]) -> list[Plan]:
@@ -84,13 +90,6 @@ class PruneStructured:
         if score == "obs":
             return Plan(group, consumers, removal_order(consumers, group.channels, chunk, least))
         return Plan(group, consumers, order_of(channel_costs(model, group, consumers, score), chunk, least))
-
-    def _ledger(self, model: ir.Model, groups: Sequence[ChannelGroup]) -> Ledger:
-        if self.kind != "latency":
-            return CountLedger(model, self.kind, groups)
-        if self.latencies is None:
-            raise RequestError("a budget of time needs measured latencies", mend="foldpress run, or foldpress prune")
-        return LatencyLedger(model, groups, self.latencies)
 
     def _entries(self, plan: Plan) -> list[LogEntry]:
         """One for every layer that makes the channels."""
