@@ -243,7 +243,7 @@ BRANCHES = {
         {"w": (6, 8), "v": (8, 6), "b": (6,), "u": (6, 5)}, ROWS, TOKENS, {"i": 8}), "i", 2),
     "a matrix without a bias": (Topology(
         "i = MatMul(x, w)  r = Relu(i)  o = MatMul(r, v)  s = Add(x, o)  y = MatMul(s, u)",
-        {"w": (6, 8), "v": (8, 6), "u": (6, 5)}, ROWS, TOKENS, {"i": 8}), "i", 2),
+        {"w": (6, 8), "v": (8, 6), "u": (6, 5)}, ROWS, TOKENS, {"i": 8}), "i", 1),
     "heads": (Topology(
         HEADS.replace("y = MatMul(f, u)", """h = MatMul(f, u)  e = Add(h, c)  ht = Transpose<perm=[1,0,2]>(e)
         xt = Transpose<perm=[1,0,2]>(x)  z = Add(ht, xt)  y = MatMul(z, t)"""),

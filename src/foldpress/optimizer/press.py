@@ -23,6 +23,7 @@ from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
+from foldpress.optimizer.hiding import clear_branches
 from foldpress.optimizer.learning import Learned, Learning
 from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.nbit_weights import NBitWeights
@@ -34,7 +35,7 @@ from foldpress.optimizer.sensitivity import costliest, sensitivities
 from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.static_int8 import StaticInt8
 from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
-from foldpress.optimizer.structured import PruneStructured, clear_branches, layers_to_observe
+from foldpress.optimizer.structured import PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_only import WeightOnly
 from foldpress.optimizer.weights import WeightPasses, automatic_passes

@@ -7,20 +7,20 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from foldpress.data import Dataset, Indices
+from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.allocation import Plan, allocate
 from foldpress.optimizer.gram import MAX_FEATURES, features, has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
+from foldpress.optimizer.hiding import hide
 from foldpress.optimizer.influence import measure_influence
 from foldpress.optimizer.knapsack import allocate_time
 from foldpress.optimizer.ledger import Budget, CountLedger, Latencies, LatencyLedger, layers_of
-from foldpress.optimizer.masks import Masks, mask_group
+from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.proof import prove_equal
-from foldpress.optimizer.reconstruction import reconstruct
-from foldpress.optimizer.repair import Consumer, consumer, refit, removal_order
+from foldpress.optimizer.repair import Consumer, consumer, removal_order
 from foldpress.optimizer.scores import Score, channel_costs, order_of, possible_score, score_note
 from foldpress.optimizer.shrink import shrink
 
@@ -58,7 +58,7 @@ class PruneStructured:
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in prunable(model, self.protect)[1]]
         plans = self.decide(model)
         cut = [plan for plan in plans if plan.taken]
-        self._repair(model, cut)
+        hide(model, cut, self.samples)
         shrunk = copy_graph(model)
         shrink(shrunk, Masks({plan.group.name: plan.keep() for plan in cut}))
         prove_equal(model, shrunk, self.samples)
@@ -91,23 +91,6 @@ class PruneStructured:
             return Plan(group, consumers, removal_order(consumers, group.channels, chunk, least))
         return Plan(group, consumers, order_of(channel_costs(model, group, consumers, score), chunk, least))
 
-    def _repair(self, model: ir.Model, plans: list[Plan]) -> None:
-        """First every consumer by itself; then all that is behind a cut, for what the cuts do together."""
-        original = copy_graph(model)
-        kept: dict[str, Indices] = {}
-        problems: dict[str, Consumer] = {}
-        for plan in plans:
-            for one in plan.consumers:
-                name = str(one.slot.node.name)
-                left = one.without(plan.gone())
-                kept[name], problems[name] = np.intersect1d(kept.get(name, left), left), one
-        for name, one in problems.items():
-            refit(model, one, kept[name])
-        for plan in plans:
-            mask_group(model, plan.group, plan.keep())
-        clear_branches(model, plans)
-        reconstruct(original, model, kept, self.samples)
-
     def _entries(self, plan: Plan) -> list[LogEntry]:
         """One for every layer that makes the channels."""
         group, left = plan.group, len(plan.keep())
@@ -120,14 +103,6 @@ class PruneStructured:
         note = score_note(self.score, possible_score(group, self.score))
         detail = f"{group.channels} → {left} channels{others}; predicted error of what consumes them {plan.error(plan.taken):.2%}"
         return [LogEntry(self.name, name, "done", detail + note) for name in _layers(group)]
-
-
-def clear_branches(model: ir.Model, plans: Sequence[Plan]) -> None:
-    """Leave nothing of the branches that go as a whole, in place; `model` may be a copy."""
-    empty = {plan.group.name for plan in plans if plan.taken and not len(plan.keep())}
-    for group in find_groups(model)[0] if empty else ():
-        for branch in group.branches if group.name in empty else ():
-            branch.clear(model)
 
 
 def _layers(group: ChannelGroup) -> list[str]:
