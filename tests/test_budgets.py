@@ -11,8 +11,8 @@ import pytest
 
 from conftest import Classifier, Invoke, WriteRecipe
 from foldpress import latency_table, pruned_time, time_budget
+from foldpress.benchmark.ratios import Ratio
 from foldpress.graph import save_graph
-from foldpress.pruned_time import Ratio
 
 
 @pytest.fixture(autouse=True)

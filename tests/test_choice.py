@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from foldpress import choice
-from foldpress.benchmark.latency import LatencyPlan
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.choice import Choice, choose
 from foldpress.data import Dataset
 from foldpress.errors import GraphError

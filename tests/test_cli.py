@@ -333,7 +333,7 @@ def test_validate_takes_a_graph_that_gives_labels(work: Path, classifier: Classi
 def test_bench(as_json: bool, work: Path, finished: Path, invoke: Invoke) -> None:
     """Catches a latency list without the keys of the contract, or whose reference is not the first graph."""
     graphs = [work / "net.onnx", *([finished / "quantized.onnx"] if as_json else [])]
-    options = ["--processes", 1, "--seconds", 0.1, *(["--json", "--data", work / "data.npz"] if as_json else [])]
+    options = ["--processes", 2, "--seconds", 0.1, *(["--json", "--data", work / "data.npz"] if as_json else [])]
     result = invoke("bench", *graphs, *options)
     assert result.exit_code == 0, result.stderr
     assert "net.onnx" in result.stdout

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from conftest import Classifier
+from foldpress.cost import graph_cost
 from foldpress.data import InputSpec
 from foldpress.errors import GraphError, OutputError
 from foldpress.files import replacing, sha256
@@ -209,6 +210,14 @@ def test_a_copy_is_a_graph_of_its_own() -> None:
     assert untouched is not None
     assert untouched.tolist() == WEIGHT.tolist()
     assert (weight_bytes(model), weight_bytes(copied)) == (32, 48)
+
+
+def test_a_weight_has_its_own_shape_whatever_is_noted_beside_it(tmp_path: Path) -> None:
+    """Catches the costs of a graph that another tool has pruned, counted as before: onnxsim leaves the old notes."""
+    model = proto()
+    model.graph.value_info.append(helper.make_tensor_value_info("W", TensorProto.FLOAT, [4, 9]))
+    onnx.save(model, tmp_path / "net.onnx")
+    assert graph_cost(load_graph(tmp_path / "net.onnx")).parameters == WEIGHT.size
 
 
 def test_inputs_and_batch_sizes() -> None:

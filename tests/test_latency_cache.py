@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from foldpress.benchmark.latency import LatencyPlan
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.latency_cache import LatencyCache, cache_folder
 
 

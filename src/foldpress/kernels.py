@@ -5,6 +5,7 @@ A file full of Q/DQ pairs may run in float all the same: a pair that does not fu
 
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import onnx
 
 from foldpress.cost import MATRIX_OPERATORS
 from foldpress.errors import FoldpressError
-from foldpress.runtime import CPU, open_session
+from foldpress.providers import CPU
+from foldpress.runtime import open_session
 
 _INTEGER = {"QGemm", "MatMulInteger", "ConvInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention",
             "DynamicQuantizeLSTM", "MatMulNBits", "GatherBlockQuantized", "NhwcMaxPool"}  # fmt: skip
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 _FUSED = ("Fused", "Nhwc")  # what onnxruntime puts before an operator's name where it took in a neighbor
 
 
@@ -31,15 +33,17 @@ class Kernels:
     conversions: int
 
 
-def kernels_entry(graph: Path, provider: str = CPU) -> dict[str, Any]:
+def kernels_entry(
+    graph: Path, provider: str = CPU, provider_options: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """`kernels` as it stands in reports; null, with the reason, where the provider does not show what it runs."""
     try:
-        return {"kernels": asdict(running_kernels(graph, provider))}
+        return {"kernels": asdict(running_kernels(graph, provider, provider_options))}
     except FoldpressError as error:
         return {"kernels": None, "kernels_why": str(error).splitlines()[0]}
 
 
-def running_kernels(graph: Path, provider: str = CPU) -> Kernels:
+def running_kernels(graph: Path, provider: str = CPU, provider_options: Mapping[str, str] | None = None) -> Kernels:
     """The kernels of a graph on a provider.
 
     Raises:
@@ -48,7 +52,7 @@ def running_kernels(graph: Path, provider: str = CPU) -> Kernels:
     """
     with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
         optimized = Path(folder) / "optimized.onnx"
-        open_session(graph, provider=provider, write_optimized=optimized)
+        open_session(graph, provider=provider, provider_options=provider_options, write_optimized=optimized)
         nodes = onnx.load(optimized, load_external_data=False).graph.node
     counts = Counter(node.op_type for node in nodes)
     integer = {name: counts[name] for name in sorted(counts) if name in _INTEGER or name.startswith("QLinear")}
@@ -58,7 +62,7 @@ def running_kernels(graph: Path, provider: str = CPU) -> Kernels:
         integer,
         {name: kind for name, kind in layers.items() if kind in integer},
         {name: operator for name, operator in layers.items() if operator not in integer},
-        sum(counts[name] for name in _CONVERSIONS),
+        sum(counts[name] for name in CONVERSIONS),
     )
 
 

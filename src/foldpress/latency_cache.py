@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foldpress.benchmark.latency import LatencyPlan
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.errors import OutputError
 from foldpress.files import write_json
 from foldpress.machine import processor, version
@@ -35,6 +35,7 @@ class LatencyCache:
             "processor": processor().get("brand_raw", "unknown"), "flags": sorted(processor().get("flags", [])),
             "onnxruntime": version("onnxruntime") or version("onnxruntime-gpu"),
             "provider": plan.provider, "threads": plan.threads, "batch": plan.batch,
+            "options": dict(plan.provider_options),
         }  # fmt: skip
         name = hashlib.sha256(json.dumps(self._facts).encode()).hexdigest()[:16]
         self.path = (folder or cache_folder()) / "latency" / f"{name}.json"

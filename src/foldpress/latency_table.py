@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from foldpress.benchmark.latency import LatencyPlan, block_medians, synthetic_feed
+from foldpress.benchmark.latency import block_medians, synthetic_feed
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.data import Dataset
 from foldpress.errors import GraphError, RequestError
 from foldpress.graph import input_specs, save_graph

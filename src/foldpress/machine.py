@@ -7,6 +7,9 @@ import platform
 from typing import Any
 
 _PACKAGES = ("foldpress", "torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "scikit-learn", "scipy")
+_RUNTIMES = (  # they take onnxruntime's place, or stand beside it
+    "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-ep-openvino", "onnxruntime-qnn",
+)  # fmt: skip
 _INT8_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
@@ -22,7 +25,7 @@ def environment() -> dict[str, Any]:
         "instruction_sets": [flag for flag in _INT8_FLAGS if flag in found.get("flags", [])],
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: installed for name in _PACKAGES if (installed := version(name))},
+        "versions": {name: installed for name in (*_PACKAGES, *_RUNTIMES) if (installed := version(name))},
     }
 
 

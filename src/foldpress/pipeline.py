@@ -11,9 +11,10 @@ from typing import Any
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import concatenate, pair
+from foldpress.benchmark.agreement import self_agreement
 from foldpress.benchmark.evidence import load_evidence, save_facts, save_latency, save_pictures, save_table
 from foldpress.benchmark.gate import EXIT_CODES
-from foldpress.benchmark.latency import LatencyPlan, measure
+from foldpress.benchmark.latency import measure
 from foldpress.benchmark.pictures import flipped_pictures
 from foldpress.benchmark.report import build_report, describe_cost
 from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task
@@ -29,9 +30,10 @@ from foldpress.origin import open_origin, parity_log
 from foldpress.pressing import PRUNED, QUANTIZED, Pressing
 from foldpress.progress import track
 from foldpress.provenance import digests, manifest_facts, stage_key
+from foldpress.providers import check_provider
 from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
-from foldpress.runtime import check_provider, open_session, predict
+from foldpress.runtime import open_session, predict
 from foldpress.sources import read_data
 from foldpress.storage.sizes import packed_entry
 
@@ -69,8 +71,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         FoldpressError: a stage broke (exit code 4).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(Path(recipe))
-    for provider in recipe.benchmark.providers:
-        check_provider(provider)
+    for plan in recipe.benchmark.plans(recipe.folds.seed):
+        check_provider(plan.provider, plan.provider_options)
     dataset = read_data(recipe.data.source, recipe.folder)
     train = read_data(recipe.data.train, recipe.folder) if recipe.data.train else None
     task = make_task(recipe.data.task, recipe.folder, dataset.y)
@@ -100,8 +102,10 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         )
         here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, recipe, folds.development))
 
+        agreed = here.stage("agreement", [], lambda: _agree(here, recipe, folds.development, task))
+
         facts = _facts(recipe, task, here, tested["scores"], found)
-        facts["parity"] = exported["parity"]
+        facts |= {"parity": exported["parity"], "agreement": agreed["agreement"]}
         facts["log"] = parity_log(exported["parity"]) + chosen["log"] + pressed["log"]
         save_facts(facts, here / "evidence")
         evidence = load_evidence(here / "evidence")  # as saved: what is judged is what can be judged again
@@ -152,20 +156,21 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
 
 
 def _measure(here: RunDir, recipe: Recipe, samples: Dataset) -> dict[str, Any]:
-    table = recipe.benchmark
     graphs = {name: here / name for name in _graphs(here)}
-    measured = []
-    for provider in table.providers:
-        for batch in table.batches:
-            plan = LatencyPlan(provider, batch, table.threads, table.processes, table.seconds, recipe.folds.seed)
-            measured += measure(graphs, samples, plan)
+    measured = [one for plan in recipe.benchmark.plans(recipe.folds.seed) for one in measure(graphs, samples, plan)]
     save_latency(measured, here / "evidence")
     return {}
 
 
+def _agree(here: RunDir, recipe: Recipe, samples: Dataset, task: Task) -> dict[str, Any]:
+    """The artifact against itself, run in other ways."""
+    graph = here / _artifact(here)
+    return {"agreement": self_agreement(graph, samples, task, recipe.benchmark.first_provider())}
+
+
 def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe) -> list[Array]:
     """A graph's outputs on the first provider that the recipe names: what ships there is judged there."""
-    session = open_session(graph, provider=recipe.benchmark.providers[0])
+    session = open_session(graph, **recipe.benchmark.first_provider())
     return predict(session, dataset, batch_size(graph), label)
 
 
@@ -180,7 +185,7 @@ def _artifact(here: RunDir) -> str:
 
 def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], found: dict[str, str]) -> dict[str, Any]:
     costs = {name: graph_cost(load_graph(here / name)) for name in _graphs(here)}
-    provider = recipe.benchmark.providers[0]
+    provider = recipe.benchmark.first_provider()
     return {
         "artifact": _artifact(here),
         "baseline": EXPORTED,
@@ -192,7 +197,7 @@ def _facts(recipe: Recipe, task: Task, here: RunDir, scores: dict[str, float], f
         "graphs": {
             name: describe_cost(here / name, cost)
             | packed_entry(here / name)
-            | kernels_entry(here / name, provider)
+            | kernels_entry(here / name, **provider)
             | {"score": scores[name]}
             for name, cost in costs.items()
         },

@@ -7,7 +7,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from foldpress.benchmark.latency import LatencyPlan
 from foldpress.benchmark.scoring import Task
 from foldpress.drop_budget import loss_of, meet_drop
 from foldpress.folds import Folds
@@ -48,9 +47,7 @@ class Pressing:
     def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path, task: Task) -> None:
         self.recipe, self.folds, self._store, self._loss = recipe, folds, store, loss_of(task)
         self._rounds: dict[tuple[int, int], Press] = {}  # those that are pressed otherwise than what ships
-        timing = recipe.benchmark
-        where = timing.providers[0], timing.batches[0], timing.threads
-        self._plan = LatencyPlan(*where, timing.processes, timing.seconds, recipe.folds.seed)
+        self._plan = recipe.benchmark.plans(recipe.folds.seed)[0]
         if recipe.prune is not None or recipe.quantize is not None:
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)

@@ -1,14 +1,14 @@
 """What pruning did to the time: the pruned graph in turns with the unpruned one, both in the precision that ships."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
-from foldpress.benchmark.intervals import ratio_interval
-from foldpress.benchmark.latency import LatencyPlan, block_medians
+from foldpress.benchmark.latency import block_medians
+from foldpress.benchmark.plan import LatencyPlan
+from foldpress.benchmark.ratios import Ratio, ratio_of
 from foldpress.choice import elsewhere
 from foldpress.data import Dataset
 from foldpress.graph import save_graph
@@ -16,24 +16,11 @@ from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
 
 _PROCESSES, _SECONDS = 3, 3.0  # enough for an interval of one or two percent
-_CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Time of one graph over that of another, with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
 def enough(plan: LatencyPlan) -> LatencyPlan:
     """The same place, with time for an interval that decisions can be made by."""
-    return replace(plan, processes=_PROCESSES, seconds=_SECONDS)
+    return replace(plan, processes=_PROCESSES, seconds=_SECONDS, half_width=None)
 
 
 def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> Ratio:
@@ -43,8 +30,8 @@ def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: Lat
         save_graph(reference, paths["reference"])
         save_graph(graph, paths["graph"])
         blocks = block_medians(paths, samples, plan)
-    pairs = zip(blocks["graph"], blocks["reference"], strict=True)
-    return Ratio(*ratio_interval([np.log(mine / theirs) for mine, theirs in pairs], _CONFIDENCE))
+    mine, theirs = ([rounds[:, None].tolist() for rounds in blocks[name]] for name in ("graph", "reference"))
+    return ratio_of(mine, theirs)
 
 
 def time_entry(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> LogEntry:
@@ -54,9 +41,10 @@ def time_entry(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPla
     brief = replace(plan, processes=min(plan.processes, _PROCESSES), seconds=min(plan.seconds, _SECONDS))
     ratio = time_ratio(press.unpruned(), graph, samples, brief)
     where = f"in {press.describe()}, batch {plan.batch}, threads {plan.threads}"
-    told = f"{ratio} of the unpruned graph's time {where}"
-    if ratio.low > 1:
+    interval = f" ({ratio.low:.3f}–{ratio.high:.3f})" if ratio.low is not None else ""
+    told = f"{ratio.value:.3f}{interval} of the unpruned graph's time {where}"
+    if ratio.excludes_one() and ratio.value > 1:
         return LogEntry(
             "pruned-time", "graph", "declined", f"pruning costs time: {told}; a budget in latency would not"
         )
-    return LogEntry("pruned-time", "graph", "done", told if ratio.high < 1 else f"pruning saves no time: {told}")
+    return LogEntry("pruned-time", "graph", "done", told if ratio.excludes_one() else f"pruning saves no time: {told}")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from foldpress.benchmark.plan import LatencyPlan, latency_plans, split_providers
 from foldpress.errors import RecipeError, RequestError
 from foldpress.precision import PrecisionName, choose_precision
 from foldpress.weight_passes import choose_weights
@@ -43,6 +44,12 @@ Limit = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]  # stric
 Bytes = Annotated[Limit, _quantity(_BYTES, "size")]
 Milliseconds = Annotated[Limit, _quantity(_MILLISECONDS, "duration")]
 Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[
+    tuple[Count, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (given,)),
+]
+OptionValue = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int | float) else given)]
 
 
 class _Table(BaseModel):
@@ -137,13 +144,41 @@ class QuantizeTable(_Table):
 
 
 class BenchmarkTable(_Table):
-    """`[benchmark]`: where and how latency is taken."""
+    """`[benchmark]`: where and how latency is taken; a provider may be a table of its name and options."""
 
     providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
-    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
-    threads: Count = 1
-    processes: Count = 5
+    provider_options: dict[str, dict[str, OptionValue]] = {}
+    batches: Counts = (1,)
+    threads: Counts = (1,)
+    processes: Count = 8
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    half_width: Share | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_beside_names(cls, given: Any) -> Any:
+        """`{name = "…", options = {…}}` among the providers becomes a name, and an entry of `provider_options`."""
+        if not isinstance(given, dict) or "providers" not in given:
+            return given
+        names, options = split_providers(given["providers"], given.get("provider_options", {}))
+        return {**given, "providers": names, "provider_options": options}
+
+    @model_validator(mode="after")
+    def _options_of_providers(self) -> "BenchmarkTable":
+        if len(set(self.providers)) < len(self.providers):
+            raise ValueError("the same provider twice; a run has one set of options for each")
+        if strangers := set(self.provider_options) - set(self.providers):
+            raise ValueError(f"provider_options of {', '.join(sorted(strangers))}, which is not among the providers")
+        return self
+
+    def first_provider(self) -> dict[str, Any]:
+        """The provider that graphs are judged on, as arguments of `open_session`."""
+        return {"provider": self.providers[0], "provider_options": self.provider_options.get(self.providers[0], {})}
+
+    def plans(self, seed: int) -> list[LatencyPlan]:
+        """The whole grid; the first cell is where precisions are compared."""
+        return latency_plans(self.providers, self.batches, self.threads, self.provider_options, processes=self.processes,
+                             seconds=self.seconds, seed=seed, half_width=self.half_width)  # fmt: skip
 
 
 class GateTable(_Table):
@@ -156,6 +191,7 @@ class GateTable(_Table):
     min_speedup: Limit | None = None
     max_bytes: Bytes | None = None
     max_latency_p90: Milliseconds | None = None
+    max_disagreement: Limit | None = None
 
     def limits(self) -> dict[str, float]:
         """The limits that are set, by name."""

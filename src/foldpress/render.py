@@ -3,7 +3,6 @@
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from foldpress.benchmark.table import headline, kilobytes, millions, milliseconds, score, summary_rows, times_between
 from foldpress.console import checks_table, plain_table, verdict_line
@@ -49,25 +48,6 @@ def show_validation(found: dict[str, Any]) -> list[Any]:
     return [verdict_line(found["verdict"], summary), checks_table(found["checks"])]
 
 
-def show_latency(rows: list[dict[str, Any]]) -> Table:
-    """Quantiles and speedups, one row a graph and setting."""
-    header = ["graph", "provider", "batch", "p50", "p90", "p99", "speedup", "load", "peak MB", "runs"]
-    return plain_table(header, [_latency_row(row) for row in rows])
-
-
-def _latency_row(row: dict[str, Any]) -> list[str]:
-    return [
-        row["graph"],
-        row["provider"],
-        str(row["batch"]),
-        *(milliseconds(row[key]) for key in ("p50_ms", "p90_ms", "p99_ms")),
-        times_between(row["speedup"], row["speedup_low"], row["speedup_high"]),
-        milliseconds(row["load_ms"]),
-        f"{row['peak_rss_mb']:.0f}" if row["peak_rss_mb"] is not None else "–",
-        str(row["n"]),
-    ]
-
-
 def show_graph(found: dict[str, Any]) -> list[Any]:
     """The layers of a graph, and what it costs in all."""
     header = ["layer", "operator", "weight", "parameters", "MACs", "bytes", "zeros", "precision"]
@@ -105,6 +85,7 @@ def show_machine(found: dict[str, Any]) -> list[str]:
         ["target", f"{found['target']['name']}: {found['target']['why']}"],
         ["product over float32", f"{speeds} (activation × weight, one thread)"],
         ["providers", ", ".join(found["providers"])],
+        *(["absent", f"{provider}: {package}"] for provider, package in found["absent_providers"].items()),
         ["versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())],
         *(["missing", f"{one['package']}, for {one['needed_for']}: {one['get_it']}"] for one in found["missing"]),
     ]

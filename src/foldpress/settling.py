@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-from foldpress.benchmark.latency import LatencyPlan
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.choice import choose
 from foldpress.data import Dataset
 from foldpress.drop_budget import Loss, meet_drop

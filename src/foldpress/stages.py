@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import pair
 from foldpress.benchmark.evidence import Evidence
-from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.benchmark.report import build_report, describe_cost, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
 from foldpress.calibration import Drawn, draw
@@ -37,7 +37,7 @@ from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
 from foldpress.pruned_time import time_entry
-from foldpress.runtime import CPU, open_session, predict
+from foldpress.runtime import open_session, predict
 from foldpress.settling import settle, settled
 from foldpress.sources import read_data
 from foldpress.weight_passes import choose_weights
@@ -219,36 +219,6 @@ def validate(
     return {key: report[key] for key in ("verdict", "checks", "accuracy", "graphs", "confidence")}
 
 
-def bench(
-    graphs: Sequence[Path | str],
-    *,
-    data: str | None = None,
-    providers: Sequence[str] = (CPU,),
-    batches: Sequence[int] = (1,),
-    threads: int = 1,
-    processes: int = 5,
-    seconds: float = 10.0,
-    confidence: float = 0.95,
-) -> list[dict[str, Any]]:
-    """Interleaved latency of several graphs, the first being the reference: the `latency` list of report.json.
-
-    Raises:
-        RequestError: a graph, the data or a provider are wrong.
-    """
-    if not graphs:
-        raise RequestError("no graph to time", mend="foldpress bench A.onnx [B.onnx …]")
-    paths = _distinct([Path(graph) for graph in graphs])
-    specs = [input_specs(load_graph(path)) for path in paths.values()]
-    if any([str(spec) for spec in one] != [str(spec) for spec in specs[0]] for one in specs):
-        raise RequestError("the graphs differ in their inputs", available="; ".join(map(str, specs[0])))
-    dataset = fit_inputs(read_data(data, Path()), specs[0]) if data else synthetic_feed(specs[0], max(batches))
-    measured = []
-    for provider in providers:
-        for batch in batches:
-            measured += measure(paths, dataset, LatencyPlan(provider, batch, threads, processes, seconds))
-    return latency_rows(measured, next(iter(paths)), confidence)
-
-
 def inspect(graph: Path | str) -> dict[str, Any]:
     """Operators, parameters, MACs, bytes and sparsity of a graph, by layer and in all, and which kernels run on this CPU.
 
@@ -322,13 +292,3 @@ def _output(output: Path | str) -> Path:
         raise RequestError(f"{path} is a folder; name the .onnx file to write")
     writable_folder(path.parent)
     return path
-
-
-def _distinct(paths: list[Path]) -> dict[str, Path]:
-    """Graphs by the shortest names that tell them apart."""
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({i})" for i, name in enumerate(names, 1)]
-    return dict(zip(names, paths, strict=True))

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from foldpress.benchmark.latency import LatencyPlan
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.choice import elsewhere
 from foldpress.data import Dataset
 from foldpress.errors import RequestError

@@ -21,7 +21,8 @@ SEVERITY = {"PASS": 0, "INCONCLUSIVE": 1, "FAIL": 2}
 def row(**changes: Any) -> dict[str, Any]:
     """The artifact's latency under one setting, as report.json has it."""
     usual = {"provider": "CPUExecutionProvider", "batch": 1, "n": 1000, "speedup": 1.7, "speedup_low": 1.6}
-    return usual | {"p90_ms": 1.0, "p90_upper_ms": 1.1} | changes
+    itself = {"aa_ratio": 1.0, "aa_low": 0.995, "aa_high": 1.005}
+    return usual | {"p90_ms": 1.0, "p90_upper_ms": 1.1} | itself | changes
 
 
 def only(name: str, limit: float, **figures: Any) -> Check:
@@ -73,6 +74,31 @@ def test_min_speedup_holds_in_every_setting(verdict: str, speedup: float, low: f
         assert only("min_speedup", 1.0, latency=rows).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"aa_low": 1.001, "aa_high": 1.01}, "the A/A test fails"),
+        ({"aa_low": 0.97, "aa_high": 0.999}, "the A/A test fails"),
+        ({"aa_low": 0.7, "aa_high": 1.3}, "the A/A test hides it"),
+        ({"aa_low": None, "aa_high": None, "aa_low_why": "one process"}, "the A/A test is missing: one process"),
+        ({"aa_low": math.nan}, "the A/A test is missing"),
+        ({"aa_high": math.inf}, "the A/A test is missing"),
+    ],
+)
+def test_a_speedup_without_a_good_aa_test_is_inconclusive(changes: dict[str, Any], why: str) -> None:
+    """Catches a claim of speed from a machine that finds as much between two equal graphs; a slow graph stays a FAIL."""
+    check = only("min_speedup", 1.0, latency=[row(**changes)])
+    assert (check.verdict, why in check.why) == ("INCONCLUSIVE", True)
+    assert only("min_speedup", 2.0, latency=[row(**changes)]).verdict == "FAIL"
+
+
+def test_the_effect_that_is_claimed_is_the_distance_to_the_limit() -> None:
+    """Catches an A/A interval that is narrow beside the speedup, and wide beside what it is over the limit."""
+    unsure = row(speedup=1.70, speedup_low=1.67, aa_low=0.98, aa_high=1.02)
+    verdicts = [only("min_speedup", limit, latency=[unsure]).verdict for limit in (0.0, 1.0, 1.6, 1.65)]
+    assert verdicts == ["PASS", "PASS", "PASS", "INCONCLUSIVE"]
+
+
 def test_a_broken_setting_outweighs_an_uncertain_one() -> None:
     """Catches FAIL told as INCONCLUSIVE, because only the row with the lowest bound is looked at."""
     rows = [row(speedup=1.5, speedup_low=0.2), row(speedup=0.9, speedup_low=0.8)]
@@ -101,7 +127,8 @@ def test_max_latency_p90_holds_in_every_setting(verdict: str, p90: float, upper:
 
 
 @pytest.mark.parametrize(
-    "name", ["max_drop", "max_flips", "max_class_drop", "min_speedup", "max_bytes", "max_latency_p90"]
+    "name",
+    ["max_drop", "max_flips", "max_class_drop", "min_speedup", "max_bytes", "max_latency_p90", "max_disagreement"],
 )
 def test_nothing_measured_is_no_pass(name: str) -> None:
     """Catches absence taken for zero: missing evidence must never let a release through."""

@@ -16,7 +16,6 @@ from foldpress.benchmark.intervals import (
     mean_upper,
     quantile_samples,
     quantile_upper,
-    ratio_interval,
     tango_upper,
 )
 
@@ -140,21 +139,3 @@ def test_quantile_upper_of_few_samples_is_none() -> None:
     assert quantile_upper(np.arange(28.0), 0.9) is None
     assert quantile_upper(np.arange(29.0), 0.9) == 28.0
     assert quantile_upper(np.array([]), 0.9) is None
-
-
-def test_ratio_of_identical_samples_is_one() -> None:
-    """Catches a bias in the resampling."""
-    assert ratio_interval([np.zeros(8)] * 5) == (1.0, 1.0, 1.0)
-
-
-def test_ratio_centre_is_exact_and_processes_widen_the_interval() -> None:
-    """Catches an interval over blocks alone: processes that differ are what makes a ratio uncertain."""
-    generator = np.random.default_rng(0)
-    alike = [generator.normal(0.5, 0.01, 40) for _ in range(5)]
-    apart = [blocks + shift for blocks, shift in zip(alike, (-0.1, -0.05, 0, 0.05, 0.1), strict=True)]
-    centre, low, high = ratio_interval(apart)
-    assert centre == pytest.approx(math.exp(np.mean([blocks.mean() for blocks in apart])))
-    assert low < centre < high
-    narrow = ratio_interval(alike)
-    assert high - low > 5 * (narrow[2] - narrow[1])
-    assert ratio_interval(apart) == (centre, low, high)

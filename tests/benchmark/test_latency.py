@@ -13,7 +13,9 @@ import pytest
 
 from foldpress.benchmark import worker
 from foldpress.benchmark.evidence import LatencySamples
-from foldpress.benchmark.latency import LatencyPlan, latency_rows, measure, synthetic_feed
+from foldpress.benchmark.latency import measure, synthetic_feed
+from foldpress.benchmark.latency_rows import latency_rows
+from foldpress.benchmark.plan import LatencyPlan
 from foldpress.data import Dataset, InputSpec
 from foldpress.errors import FoldpressError, ProviderError, RequestError
 
@@ -80,6 +82,10 @@ def test_measures_in_fresh_processes(graph: Path) -> None:
     assert [(one.graph, one.batch, len(one.samples_ms)) for one in (base, other)] == [("a", 4, 2), ("b", 4, 2)]
     assert np.shape(base.samples_ms[0]) == np.shape(other.samples_ms[0])
     assert all(run > 0 for process in base.samples_ms for block in process for run in block)
+    assert np.shape(base.again_ms) == np.shape(base.samples_ms)
+    assert base.again_ms != base.samples_ms
+    assert not other.again_ms
+    assert [len(one.warm_up_runs) for one in (base, other)] == [2, 2]
     assert base.placement == {CPU: 1.0}
     assert min(base.load_ms or 0, base.first_ms or 0, base.peak_rss_mb or 0) > 0
 
@@ -90,8 +96,15 @@ def test_worker_never_reports_home(graph: Path, monkeypatch: pytest.MonkeyPatch)
 
     def start(command: list[str], **options: Any) -> Any:
         seen.append(options["env"])
-        facts = {"blocks_ms": [[1.0]], "placement": {}, "load_ms": 1.0, "first_ms": 1.0, "peak_rss_mb": 1.0}
-        Path(command[-1]).write_text(json.dumps({"a": facts}))
+        facts = {
+            "blocks_ms": [[1.0]],
+            "placement": {},
+            "load_ms": 1.0,
+            "first_ms": 1.0,
+            "peak_rss_mb": 1.0,
+            "warm_up_runs": 1,
+        }
+        Path(command[-1]).write_text(json.dumps({"answer": {"a": facts, "": facts}}))
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
@@ -134,13 +147,62 @@ def test_turns_are_drawn_anew_and_blocks_pair_up() -> None:
 
     monkey_sessions = {name: Session(name) for name in ("a", "b")}
     feeds = [{"x": np.zeros(1)}]
-    blocks = worker._interleaved(monkey_sessions, feeds, seconds=0.01, seed=0)
+    facts = worker.timed(monkey_sessions, feeds, seconds=0.01, seed=0)
+    blocks = {name: one["blocks_ms"] for name, one in facts.items()}
     assert len(blocks["a"]) == len(blocks["b"]) == 40
     assert {len(block) for block in (*blocks["a"], *blocks["b"])} == {10}
     timed = turns[-800:]
     firsts = timed[::20]
     assert {"a", "b"} == set(firsts)
     assert all(sorted(timed[i : i + 20]) == ["a"] * 10 + ["b"] * 10 for i in range(0, 800, 20))
+
+
+def test_warm_up_ends_where_runs_are_as_fast_as_later_ones() -> None:
+    """Catches a fixed count of warm-up runs reported as if it had been measured."""
+    assert worker._settled_after([9.0, 3.0, 1.3, 1.04, 1.0, 1.0, 1.1, 1.0, 1.0, 1.02]) == 3
+    assert worker._settled_after([1.0, 1.0, 1.0]) == 0
+
+
+def test_processes_are_added_until_intervals_are_narrow(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches stopping while an interval is wide, going on when all are narrow, and going on when the time is up."""
+    started: list[int] = []
+
+    def work(_module: str, request: dict[str, Any], _folder: Path) -> dict[str, Any]:
+        started.append(len(request["graphs"]))
+        spread = 0.5 if len(started) < 6 else 0.0
+        facts = {"placement": {}, "load_ms": 1.0, "first_ms": 1.0, "peak_rss_mb": 1.0, "warm_up_runs": 1}
+        return {
+            name: facts | {"blocks_ms": [[1.0 + spread * (len(started) % 2)]] if name == "b" else [[1.0]]}
+            for name in request["graphs"]
+        }
+
+    monkeypatch.setattr("foldpress.benchmark.latency.work", work)
+    plan = LatencyPlan(processes=3, seconds=60.0)
+    assert len(measure({"a": graph, "b": graph}, SAMPLES, plan)[0].samples_ms) == 3
+    started.clear()
+    settled = len(measure({"a": graph, "b": graph}, SAMPLES, replace(plan, half_width=0.1))[0].samples_ms)
+    assert 8 <= settled < 100
+    assert (
+        len(measure({"a": graph, "b": graph}, SAMPLES, replace(plan, half_width=1e-6, seconds=0.0))[0].samples_ms) == 3
+    )
+
+
+def test_aa_rows_show_the_reference_against_itself() -> None:
+    """Catches an A/A test that compares blocks with themselves, or is taken from another setting."""
+    base, wide = samples(200), samples(200, batch=8)
+    slower = [replace(one, again_ms=(np.array(one.samples_ms) * cost).tolist()) for one, cost in ((base, 2), (wide, 1))]
+    rows = latency_rows([*slower, samples(200, 0.5, "small"), samples(200, 0.5, "small", 8)], "base", 0.95)
+    assert [row["aa_ratio"] for row in rows] == [pytest.approx(ratio) for ratio in (0.5, 1, 0.5, 1)]
+    unknown = latency_rows([samples(200)], "base", 0.95)[0]
+    assert (unknown["aa_low"], unknown["aa_low_why"]) == (None, "the baseline was not timed against itself")
+
+
+def test_one_process_gives_no_interval() -> None:
+    """Catches the interval of one process taken for that of the ratio: processes differ by more."""
+    both = [replace(one, samples_ms=one.samples_ms[:1]) for one in (samples(200), samples(200, 0.5, "small"))]
+    row = latency_rows(both, "base", 0.95)[1]
+    assert (row["speedup_low"], row["speedup"]) == (None, pytest.approx(2.0))
+    assert "two or more" in row["speedup_low_why"]
 
 
 def test_made_up_samples_fit_the_inputs() -> None:

@@ -80,7 +80,11 @@ def test_every_null_has_its_reason(measured: Evidence, regression: Any) -> None:
     facts = measured.facts | {"has_labels": False, "metric": "R²", "task": "regression"}
     numbers = replace(regression[1], facts=facts)
     few = replace(
-        measured, latency=[replace(one, samples_ms=[[[1.0], [1.1]]], peak_rss_mb=None) for one in measured.latency]
+        measured,
+        latency=[
+            replace(one, samples_ms=[[[1.0], [1.1]]], again_ms=[[[1.0], [1.1]]], peak_rss_mb=None)
+            for one in measured.latency
+        ],
     )
     assert measured.test is not None
     unknown = replace(measured.test, artifact_score=np.full(len(measured.test), np.nan))

@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 import onnx_ir as ir  # noqa: E402
 
 import foldpress  # noqa: E402
-from foldpress.benchmark.latency import LatencyPlan  # noqa: E402
+from foldpress.benchmark.plan import LatencyPlan  # noqa: E402
 from foldpress.cost import graph_cost  # noqa: E402
 from foldpress.data import Dataset, fit_inputs  # noqa: E402
 from foldpress.errors import RequestError  # noqa: E402
@@ -71,7 +71,15 @@ def measure(network: str, scratch: Path) -> None:
         assert graph is not None
         seconds = f"{time.process_time() - start:.0f} s"
         ratio = time_ratio(reference, graph, calibration, PLAN)
-        show(network, budget, graph, model, str(ratio), scored, f"{seconds} | {told}")
+        show(
+            network,
+            budget,
+            graph,
+            model,
+            f"{ratio.value:.3f} ({ratio.low:.3f}–{ratio.high:.3f})",
+            scored,
+            f"{seconds} | {told}",
+        )
 
 
 def pressed(model: ir.Model, calibration: Dataset, budget: str, scratch: Path) -> tuple[Press, str]:

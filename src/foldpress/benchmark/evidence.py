@@ -63,7 +63,9 @@ class LatencySamples:
 
     `samples_ms[process][round]` is one block: consecutive runs, in milliseconds. Blocks of the same process and round
     belong to graphs that were interleaved, and pair up. `load_ms`, `first_ms` and `peak_rss_mb` come from a fresh
-    process that held nothing but this graph.
+    process that held nothing but this graph. `again_ms`, of the reference alone, is its second session, timed among the
+    others (the A/A test). `warm_up_runs` counts, for each process, the runs before latency had settled; they are not
+    among the samples.
     """
 
     provider: str
@@ -75,6 +77,9 @@ class LatencySamples:
     load_ms: float | None
     first_ms: float | None
     peak_rss_mb: float | None
+    again_ms: list[list[list[float]]] = field(default_factory=list)
+    warm_up_runs: list[int] = field(default_factory=list)
+    provider_options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

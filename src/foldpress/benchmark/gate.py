@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
+from foldpress.benchmark.ratios import doubt
 from foldpress.errors import RequestError
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -44,6 +45,7 @@ class Figures:
     class_drops: list[tuple[int, int, float, float]] | None = None
     artifact_bytes: int | None = None
     latency: list[dict[str, Any]] | None = None
+    agreement: dict[str, Any] | None = None
 
 
 def judge(limits: Mapping[str, float], figures: Figures) -> list[Check]:
@@ -136,6 +138,11 @@ def _speedup(limit: float, row: dict[str, Any]) -> Check:
         verdict, why = "FAIL", f"{what} is {value:.3g}, below the limit {limit:g}"
     elif low < limit:
         verdict, why = "INCONCLUSIVE", f"{what} is {value:.3g}, but may be as low as {low:.3g}; the limit is {limit:g}"
+    elif reason := doubt(row, limit):
+        verdict, why = (
+            "INCONCLUSIVE",
+            f"{what} is {value:.3g}, at least {low:.3g}, but {reason}; the limit is {limit:g}",
+        )
     else:
         verdict, why = "PASS", f"{what} is {value:.3g}, at least {low:.3g}; the limit is {limit:g}"
     return Check("min_speedup", verdict, value, low, limit, row["n"], why)
@@ -149,6 +156,15 @@ def _max_latency_p90(limit: float, figures: Figures) -> list[Check]:
         for row in slowest_first
     ]
     return [_worst(checks)]
+
+
+def _max_disagreement(limit: float, figures: Figures) -> list[Check]:
+    found = figures.agreement or {}
+    what = "predictions of the artifact that change with how it is run"
+    reason = found.get("share_why")
+    return [
+        _below("max_disagreement", what, found.get("share"), found.get("share_upper"), limit, found.get("n"), reason)
+    ]
 
 
 def _worst(checks: list[Check]) -> Check:
@@ -212,4 +228,5 @@ _CHECKS: dict[str, Callable[[float, Figures], list[Check]]] = {
     "min_speedup": _min_speedup,
     "max_bytes": _max_bytes,
     "max_latency_p90": _max_latency_p90,
+    "max_disagreement": _max_disagreement,
 }

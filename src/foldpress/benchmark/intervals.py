@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-_RESAMPLES = 10_000
 _ABOVE = 1e-9  # far below one flip in any sample there will be
 
 
@@ -79,34 +78,6 @@ def quantile_upper(samples: NDArray[Any], quantile: float, confidence: float = 0
     """
     k = int(stats.binom.ppf(confidence, len(samples), quantile)) + 1
     return float(np.partition(samples, k - 1)[k - 1]) if k <= len(samples) else None
-
-
-def ratio_interval(
-    log_ratios: list[NDArray[np.float64]], confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float, float]:
-    """A latency ratio with its two-sided interval, from paired log-ratios of blocks in each of several processes.
-
-    Processes differ by more than the blocks within one of them, so both are resampled: first processes, then blocks.
-
-    Args:
-        log_ratios: for each process, the log-ratio of each pair of blocks.
-        confidence: two-sided.
-        seed: of the bootstrap.
-
-    Returns:
-        The ratio, its lower and its upper limit.
-    """
-    generator = np.random.default_rng(seed)
-    means = np.stack([_resampled_means(blocks, generator) for blocks in log_ratios])
-    chosen = generator.integers(len(log_ratios), size=(_RESAMPLES, len(log_ratios)))
-    resampled = means[chosen, np.arange(_RESAMPLES)[:, None]].mean(1)
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    centre = np.mean([np.mean(blocks) for blocks in log_ratios])
-    return float(np.exp(centre)), float(np.exp(low)), float(np.exp(high))
-
-
-def _resampled_means(blocks: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
-    return np.asarray(blocks[generator.integers(len(blocks), size=(_RESAMPLES, len(blocks)))].mean(1))
 
 
 def _score_variance(lost: int, gained: int, n: int, drop: float) -> float:

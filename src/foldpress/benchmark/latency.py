@@ -1,17 +1,13 @@
 """Latency that can be compared: interleaved blocks, in several fresh processes, on real samples.
 
 Two identical models timed one after the other differ by 7 %; in interleaved blocks by 1 %. One process's own interval
-is narrower than the difference between processes, so several are run and the processes are resampled too.
+is narrower than the difference between processes, so several are run. The first graph, the reference, takes part twice:
+what its second session shows is no effect, and measures the machine (see `ratios.py`).
 """
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +15,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldpress.benchmark.evidence import LatencySamples
-from foldpress.benchmark.intervals import quantile_samples, quantile_upper, ratio_interval
+from foldpress.benchmark.plan import LatencyPlan
+from foldpress.benchmark.processes import work
+from foldpress.benchmark.ratios import ratio_of
 from foldpress.data import Dataset
-from foldpress.errors import FoldpressError, RequestError
+from foldpress.errors import RequestError
 from foldpress.graph import input_specs, load_graph
 from foldpress.progress import track
-from foldpress.runtime import check_provider
+from foldpress.providers import check_provider
 
+_WORKER = "foldpress.benchmark.worker"
 _FEEDS = 8  # different batches that the runs cycle through
-_TIMEOUT_SECONDS = 600
-_QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
-
-
-@dataclass(frozen=True)
-class LatencyPlan:
-    """One cell of the grid. `seconds` is spent timing, over all processes together."""
-
-    provider: str = "CPUExecutionProvider"
-    batch: int = 1
-    threads: int = 1
-    processes: int = 5
-    seconds: float = 10.0
-    seed: int = 0
+_AGAIN = ""  # the reference's second session; no graph has this name
+_FEWEST_TO_STOP = (
+    8  # of fewer processes chance makes some intervals narrow; stopping at those, they would miss too often
+)
+_MOST_PROCESSES = 100  # beyond, the interval narrows no more
 
 
 def measure(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> list[LatencySamples]:
-    """Time several graphs against each other; the result has one entry for each, in order.
+    """Time several graphs against each other, and the first against itself; one entry for each graph, in order.
 
     Raises:
         ProviderError: the provider is absent, or cannot run a graph.
         RequestError: fewer samples than the batch size, or a graph that is fixed to another one.
         FoldpressError: a worker process died or took too long.
     """
-    with _prepared(graphs, dataset, plan) as work:
-        label = f"timing at batch {plan.batch} on {plan.provider}"
-        steps = [*([name] for name in graphs), *[list(graphs)] * plan.processes]
-        answers: list[dict[str, Any]] = []
-        for seed, names in enumerate(track(steps, label, len(steps))):
-            timed = plan.seconds / plan.processes if len(answers) >= len(graphs) else 0.0
-            answers.append(work(names, timed, plan.seed + seed))
-    alone, together = answers[: len(graphs)], answers[len(graphs) :]
-    return [_collected(name, plan, probe[name], together) for name, probe in zip(graphs, alone, strict=True)]
+    check_request(graphs, dataset, plan)
+    paths = {name: str(Path(path).resolve()) for name, path in graphs.items()}
+    reference = next(iter(paths))
+    with tempfile.TemporaryDirectory(prefix="foldpress.") as name:
+        folder = Path(name)
+        common = {"feeds": str(save_feeds(dataset, plan.batch, folder)), "batch": plan.batch, "provider": plan.provider,
+                  "provider_options": dict(plan.provider_options), "threads": plan.threads}  # fmt: skip
+        alone = {
+            name: work(_WORKER, {**common, "graphs": {name: path}, "seconds": 0.0, "seed": plan.seed}, folder)[name]
+            for name, path in track(paths.items(), "loading each graph in a process of its own", len(paths))
+        }
+        label = f"timing at batch {plan.batch}, {plan.threads} threads, on {plan.provider}"
+        together: list[dict[str, Any]] = []
+        for turn in track(_turns(together, reference, plan), label, plan.processes):
+            request = {**common, "graphs": {**paths, _AGAIN: paths[reference]},
+                       "seconds": plan.seconds / plan.processes, "seed": plan.seed + turn}  # fmt: skip
+            together.append(work(_WORKER, request, folder))
+    return [_collected(name, plan, alone[name], together, is_reference=name == reference) for name in paths]
 
 
 def block_medians(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> dict[str, list[NDArray[Any]]]:
@@ -70,18 +69,26 @@ def block_medians(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPla
     Raises:
         FoldpressError: as for `measure`.
     """
-    with _prepared(graphs, dataset, plan) as work:
-        seeds = track(range(plan.processes), f"timing {len(graphs)} graphs at batch {plan.batch}", plan.processes)
-        answers = [work(list(graphs), plan.seconds / plan.processes, plan.seed + seed) for seed in seeds]
-    return {name: [np.median(answer[name]["blocks_ms"], axis=1) for answer in answers] for name in graphs}
+    check_request(graphs, dataset, plan)
+    paths = {name: str(Path(path).resolve()) for name, path in graphs.items()}
+    with tempfile.TemporaryDirectory(prefix="foldpress.") as name:
+        folder = Path(name)
+        common = {"feeds": str(save_feeds(dataset, plan.batch, folder)), "batch": plan.batch, "provider": plan.provider,
+                  "provider_options": dict(plan.provider_options), "threads": plan.threads, "graphs": paths,
+                  "seconds": plan.seconds / plan.processes}  # fmt: skip
+        turns = track(range(plan.processes), f"timing {len(paths)} graphs at batch {plan.batch}", plan.processes)
+        answers = [work(_WORKER, {**common, "seed": plan.seed + turn}, folder) for turn in turns]
+    return {name: [np.median(answer[name]["blocks_ms"], axis=1) for answer in answers] for name in paths}
 
 
-@contextmanager
-def _prepared(
-    graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan
-) -> Iterator[Callable[[list[str], float, int], dict[str, Any]]]:
-    """What times some of the graphs for some seconds with a seed, in a fresh process."""
-    check_provider(plan.provider)
+def check_request(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> None:
+    """Refuse what cannot be timed before anything is.
+
+    Raises:
+        ProviderError: the provider is absent.
+        RequestError: fewer samples than the batch size, or a graph that is fixed to another one.
+    """
+    check_provider(plan.provider, plan.provider_options)
     if len(dataset) < plan.batch:
         raise RequestError(f"batch {plan.batch} needs as many samples; there are {len(dataset)}")
     for name, path in graphs.items():
@@ -90,24 +97,13 @@ def _prepared(
             raise RequestError(
                 f"{name} takes exactly {fixed} samples at once, not {plan.batch}", mend="another batch size"
             )
-    with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
-        feeds = Path(folder) / "feeds.npz"
-        wanted = min(_FEEDS, len(dataset) // plan.batch) * plan.batch
-        np.savez(feeds, **dataset.batch(slice(0, wanted)))  # type: ignore[arg-type]  # names are free
-
-        def work(names: list[str], seconds: float, seed: int) -> dict[str, Any]:
-            chosen = {name: str(Path(graphs[name]).resolve()) for name in names}
-            spec = {"graphs": chosen, "feeds": str(feeds), "batch": plan.batch, "provider": plan.provider,
-                    "threads": plan.threads, "seconds": seconds, "seed": seed}  # fmt: skip
-            return _work(spec, Path(folder))
-
-        yield work
 
 
-def latency_rows(measured: list[LatencySamples], reference: str, confidence: float) -> list[dict[str, Any]]:
-    """The `latency` list of report.json: quantiles, and how many times faster than `reference` each graph is."""
-    by_cell = {(one.provider, one.batch, one.threads): one for one in measured if one.graph == reference}
-    return [_row(one, by_cell[one.provider, one.batch, one.threads], confidence) for one in measured]
+def save_feeds(dataset: Dataset, batch: int, folder: Path) -> Path:
+    """A file with the samples of a few whole batches, for workers to run on."""
+    wanted = min(_FEEDS, len(dataset) // batch) * batch
+    np.savez(folder / "feeds.npz", **dataset.batch(slice(0, wanted)))  # type: ignore[arg-type]  # names are free
+    return folder / "feeds.npz"
 
 
 def synthetic_feed(specs: list[Any], batch: int) -> Dataset:
@@ -117,7 +113,7 @@ def synthetic_feed(specs: list[Any], batch: int) -> Dataset:
         RequestError: a shape is not known.
     """
     generator = np.random.default_rng(0)
-    inputs: dict[str, NDArray[Any]] = {}
+    inputs: dict[str, Any] = {}
     for spec in specs:
         if None in spec.shape[1:]:
             raise RequestError(
@@ -128,7 +124,28 @@ def synthetic_feed(specs: list[Any], batch: int) -> Dataset:
     return Dataset(inputs)
 
 
-def _collected(name: str, plan: LatencyPlan, probe: dict[str, Any], together: list[dict[str, Any]]) -> LatencySamples:
+def _turns(together: list[dict[str, Any]], reference: str, plan: LatencyPlan) -> Iterator[int]:
+    """The number of each process to start: as many as planned, and more while an interval is wide and time is left."""
+    end = time.perf_counter() + plan.seconds
+    yield from range(plan.processes)
+    if plan.half_width is None:
+        return
+    for turn in range(plan.processes, _MOST_PROCESSES):
+        narrow = turn >= _FEWEST_TO_STOP and _widest(together, reference) <= plan.half_width
+        if narrow or time.perf_counter() > end:
+            return
+        yield turn
+
+
+def _widest(together: list[dict[str, Any]], reference: str) -> float:
+    """The half-width of the widest interval of any graph against the reference, itself included."""
+    blocks = {name: [answer[name]["blocks_ms"] for answer in together] for name in together[0]}
+    return max(ratio_of(blocks[reference], one).half_width() for name, one in blocks.items() if name != reference)
+
+
+def _collected(
+    name: str, plan: LatencyPlan, probe: dict[str, Any], together: list[dict[str, Any]], *, is_reference: bool
+) -> LatencySamples:
     return LatencySamples(
         provider=plan.provider,
         batch=plan.batch,
@@ -139,53 +156,7 @@ def _collected(name: str, plan: LatencyPlan, probe: dict[str, Any], together: li
         load_ms=probe["load_ms"],
         first_ms=probe["first_ms"],
         peak_rss_mb=probe["peak_rss_mb"],
+        again_ms=[answer[_AGAIN]["blocks_ms"] for answer in together] if is_reference else [],
+        warm_up_runs=[answer[name]["warm_up_runs"] for answer in together],
+        provider_options=dict(plan.provider_options),
     )
-
-
-def _work(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-    request, answer = folder / "spec.json", folder / "result.json"
-    request.write_text(json.dumps(spec), encoding="utf-8")
-    command = [sys.executable, "-P", "-m", "foldpress.benchmark.worker", str(request), str(answer)]
-    environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FoldpressError(
-            f"timing took longer than {_TIMEOUT_SECONDS} s", mend="fewer graphs, or a smaller batch"
-        ) from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise FoldpressError(f"the timing process ended with {done.returncode}: {last}")
-    return dict(json.loads(answer.read_text(encoding="utf-8")))
-
-
-def _row(one: LatencySamples, reference: LatencySamples, confidence: float) -> dict[str, Any]:
-    every = np.array([run for process in one.samples_ms for block in process for run in block])
-    row: dict[str, Any] = {"provider": one.provider, "batch": one.batch, "threads": one.threads, "graph": one.graph,
-                           "n": len(every)}  # fmt: skip
-    for key, quantile in _QUANTILES.items():
-        needed = quantile_samples(quantile) if quantile > 0.5 else 1  # a median needs no tail
-        row[key] = float(np.quantile(every, quantile)) if len(every) >= needed else None
-        if row[key] is None:
-            row[f"{key}_why"] = f"needs {needed} runs; there are {len(every)}"
-    row["p90_upper_ms"] = quantile_upper(every, _QUANTILES["p90_ms"], confidence)
-    if row["p90_upper_ms"] is None:
-        row["p90_upper_ms_why"] = f"{len(every)} runs are too few for a bound"
-    row |= {"speedup": 1.0, "speedup_low": None, "speedup_high": None}
-    if one is reference:
-        row["speedup_low_why"] = row["speedup_high_why"] = "the reference itself"
-    else:
-        row["speedup"], row["speedup_low"], row["speedup_high"] = ratio_interval(
-            _log_ratios(reference, one), confidence
-        )
-    figures = {"peak_rss_mb": one.peak_rss_mb, "load_ms": one.load_ms, "first_ms": one.first_ms}
-    unknown = {f"{name}_why": "this system does not tell" for name, figure in figures.items() if figure is None}
-    return row | {"placement": one.placement} | figures | unknown
-
-
-def _log_ratios(reference: LatencySamples, one: LatencySamples) -> list[NDArray[np.float64]]:
-    """Paired log-ratios of block medians, for each process."""
-    pairs = zip(reference.samples_ms, one.samples_ms, strict=True)
-    return [np.log(np.median(base, axis=1) / np.median(mine, axis=1)) for base, mine in pairs]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from foldpress.benchmark.accuracy import class_drops, classes_block, folds_block, test_block
+from foldpress.benchmark.agreement import agreement_block
 from foldpress.benchmark.evidence import SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
-from foldpress.benchmark.latency import latency_rows
+from foldpress.benchmark.latency_rows import latency_rows
 from foldpress.cost import GraphCost, graph_cost
 from foldpress.errors import RequestError
 from foldpress.files import sha256
@@ -34,6 +35,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
     test = test_block(evidence.test, has_labels, confidence) if evidence.test is not None else None
     folds = folds_block(evidence.folds, has_labels, confidence) if evidence.folds is not None else None
     latency = latency_rows(evidence.latency, facts["baseline"], confidence) if evidence.latency else []
+    agreement = agreement_block(facts.get("agreement"), confidence)
     figures = Figures(
         confidence=confidence,
         test=test,
@@ -41,6 +43,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
         class_drops=class_drops(evidence.test, confidence) if has_labels and evidence.test is not None else None,
         artifact_bytes=facts["graphs"][facts["artifact"]]["bytes"],
         latency=[row for row in latency if row["graph"] == facts["artifact"]],
+        agreement=agreement,
     )
     checks = judge(limits, figures)
     accuracy: dict[str, Any] = {"metric": facts["metric"], "test": test, "folds": folds}
@@ -57,6 +60,8 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "accuracy": accuracy,
             "graphs": facts["graphs"],
             "latency": latency,
+            "agreement": agreement,
+            **({} if agreement else {"agreement_why": "the artifact was not compared with itself"}),
             "timing": facts["timing"],
             "environment": facts["environment"],
         }

@@ -139,7 +139,7 @@ def check_figure(name: str, value: float | None, metric: str) -> str:
         return milliseconds(value)
     if name.startswith("min_speedup"):
         return times(value)
-    if name.startswith("max_flips"):
+    if name.startswith(("max_flips", "max_disagreement")):
         return percent(value)
     if name.startswith(("max_drop", "max_class_drop")):
         return score(value, metric)

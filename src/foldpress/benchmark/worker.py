@@ -1,49 +1,53 @@
 """A fresh process that loads graphs and times them: started by `latency.py`, never imported by it.
 
-Usage: python -m foldpress.benchmark.worker SPEC.json RESULT.json
+Usage: python -m foldpress.benchmark.worker REQUEST.json ANSWER.json
 """
 
-import json
 import random
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from foldpress.runtime import open_session, placement
+from foldpress.benchmark.processes import serve
+from foldpress.sessions import make_options, placement, start_session
 
 _BLOCK = 10  # consecutive runs of one graph before another takes its turn
 _ROUNDS = (8, 40)  # fewer pairs of blocks make no interval; more make it no narrower than the processes differ
 _WARM_UP_RUNS, _WARM_UP_SECONDS = 3, 0.1
+_SETTLED = 1.05  # times the typical run: what varies less is the machine's own unrest
 
 
-def main(spec_path: str, result_path: str) -> None:
-    """Carry out one specification and write the result."""
-    spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+def carry_out(spec: dict[str, Any]) -> dict[str, Any]:
+    """For each graph: load and first time, placement, peak memory; and, where `seconds` are given, timed runs."""
     with np.load(spec["feeds"], allow_pickle=False) as archive:
-        feeds = _batches({name: archive[name] for name in archive.files}, spec["batch"])
-    loaded = {name: _load(path, spec, feeds[0]) for name, path in spec["graphs"].items()}
+        feeds = batches({name: archive[name] for name in archive.files}, spec["batch"])
+    # Which graph is loaded first decides where it lies in memory: that must not favor one of them in every process.
+    names = random.Random(spec["seed"]).sample(sorted(spec["graphs"]), len(spec["graphs"]))  # noqa: S311  # no secret
+    loaded = {name: _load(spec["graphs"][name], spec, feeds[0]) for name in names}
     result = {name: entry["facts"] for name, entry in loaded.items()}
     if spec["seconds"] > 0:
         sessions = {name: entry["session"] for name, entry in loaded.items()}
-        for name, blocks in _interleaved(sessions, feeds, spec["seconds"], spec["seed"]).items():
-            result[name]["blocks_ms"] = blocks
+        for name, facts in timed(sessions, feeds, spec["seconds"], spec["seed"]).items():
+            result[name] |= facts
     peak = _peak_rss_mb()
     for facts in result.values():
         facts["peak_rss_mb"] = peak
-    Path(result_path).write_text(json.dumps(result), encoding="utf-8")
+    return result
 
 
-def _batches(arrays: dict[str, Any], size: int) -> list[dict[str, Any]]:
+def batches(arrays: dict[str, Any], size: int) -> list[dict[str, Any]]:
+    """Samples as feeds of one batch each."""
     count = len(next(iter(arrays.values()))) // size
     return [{name: array[i * size : (i + 1) * size] for name, array in arrays.items()} for i in range(count)]
 
 
 def _load(path: str, spec: dict[str, Any], feed: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
-    session = open_session(Path(path), provider=spec["provider"], threads=spec["threads"])
+    session = start_session(
+        Path(path), make_options(threads=spec["threads"]), spec["provider"], spec["provider_options"]
+    )
     loaded = time.perf_counter()
     session.run(None, feed)
     done = time.perf_counter()
@@ -55,11 +59,13 @@ def _load(path: str, spec: dict[str, Any], feed: dict[str, Any]) -> dict[str, An
     return {"session": session, "facts": facts}
 
 
-def _interleaved(
+def timed(
     sessions: dict[str, Any], feeds: list[dict[str, Any]], seconds: float, seed: int
-) -> dict[str, list[list[float]]]:
-    """Blocks of consecutive runs, in milliseconds, the graphs taking turns in an order drawn anew for each round."""
-    typical = sum(_warm_up(session, feeds) for session in sessions.values())
+) -> dict[str, dict[str, Any]]:
+    """`blocks_ms` [round][run] of each graph, taking turns in an order drawn anew for each round; and `warm_up_runs`."""
+    warm_ups = {name: _warm_up(session, feeds) for name, session in sessions.items()}
+    # The lower quartile: a warm-up that other work disturbs must not leave the process with few rounds.
+    typical = sum(float(np.quantile(took, 0.25)) for took in warm_ups.values()) / 1e3
     runs = max(1, min(_BLOCK, int(seconds / (_ROUNDS[0] * typical))))
     rounds = int(np.clip(seconds / (runs * typical), *_ROUNDS))
     order = random.Random(seed)  # noqa: S311  # an order of turns, not a secret
@@ -68,16 +74,22 @@ def _interleaved(
         for name in order.sample(sorted(sessions), len(sessions)):
             first = turn * runs
             blocks[name].append([_timed(sessions[name], feeds[(first + i) % len(feeds)]) for i in range(runs)])
-    return blocks
+    return {name: {"blocks_ms": blocks[name], "warm_up_runs": _settled_after(warm_ups[name])} for name in sessions}
 
 
-def _warm_up(session: Any, feeds: list[dict[str, Any]]) -> float:
-    """Seconds of a typical run, after enough of them that caches and clocks have settled."""
+def _warm_up(session: Any, feeds: list[dict[str, Any]]) -> list[float]:
+    """Milliseconds of each run, until there were enough of them that caches and clocks have settled."""
     took: list[float] = []
     end = time.perf_counter() + _WARM_UP_SECONDS
     while len(took) < _WARM_UP_RUNS or time.perf_counter() < end:
         took.append(_timed(session, feeds[len(took) % len(feeds)]))
-    return float(np.median(took)) / 1e3
+    return took
+
+
+def _settled_after(took: list[float]) -> int:
+    """How many runs came before the first that was no slower than a typical one of the second half."""
+    typical = float(np.median(took[len(took) // 2 :]))
+    return next(i for i, one in enumerate(took) if one <= _SETTLED * typical)
 
 
 def _timed(session: Any, feed: dict[str, Any]) -> float:
@@ -96,4 +108,4 @@ def _peak_rss_mb() -> float | None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(carry_out)

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
-from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
+from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from foldpress.cost import scales_integers
 from foldpress.errors import PassError, RequestError
@@ -59,6 +59,9 @@ class StaticInt8:
         return PassResult(quantized, (self._type_entry(), *self._log(model, quantized)))
 
     def _quantize(self, model: ir.Model) -> ir.Model:
+        # Not in onnxruntime-openvino, which is older; whoever only times graphs there does without.
+        from onnxruntime.quantization.calibrate import save_tensors_data
+
         # Says that shapes were inferred and the graph cleaned: without it the quantizer advises to.
         model.metadata_props["onnx.quant.pre_process"] = "onnxruntime.quant"
         with tempfile.TemporaryDirectory(prefix="foldpress.") as folder, quiet():
