@@ -230,3 +230,23 @@ TOPOLOGIES |= {
     "GRU in both directions": recurrent("GRU", 3, 2),
     "RNN": recurrent("RNN", 1, 1),
 }
+
+# Graphs with a branch that is a constant once the channels of one group are gone: the group's name, and how many nodes are left.
+BRANCHES = {
+    "convolutions": (Topology(
+        """a = Conv(x, w)  i = Conv(a, v)  j = Relu(i)  d = Conv<group=6, pads=[1,1,1,1]>(j, k)  o = Conv<pads=[1,1,1,1]>(d, u, b)
+        s = Add(o, a)  y = Conv(s, t)""",
+        {"w": (8, 3, 1, 1), "v": (6, 8, 1, 1), "k": (6, 1, 3, 3), "u": (8, 6, 3, 3), "b": (8,), "t": (5, 8, 1, 1)},
+        IMAGE, MAP, {"a": 8, "i": 6}), "i", 3),
+    "a matrix with a bias behind it": (Topology(
+        "i = MatMul(x, w)  r = Relu(i)  o = MatMul(r, v)  p = Add(b, o)  s = Add(x, p)  y = MatMul(s, u)",
+        {"w": (6, 8), "v": (8, 6), "b": (6,), "u": (6, 5)}, ROWS, TOKENS, {"i": 8}), "i", 2),
+    "a matrix without a bias": (Topology(
+        "i = MatMul(x, w)  r = Relu(i)  o = MatMul(r, v)  s = Add(x, o)  y = MatMul(s, u)",
+        {"w": (6, 8), "v": (8, 6), "u": (6, 5)}, ROWS, TOKENS, {"i": 8}), "i", 1),
+    "heads": (Topology(
+        HEADS.replace("y = MatMul(f, u)", """h = MatMul(f, u)  e = Add(h, c)  ht = Transpose<perm=[1,0,2]>(e)
+        xt = Transpose<perm=[1,0,2]>(x)  z = Add(ht, xt)  y = MatMul(z, t)"""),
+        {"wq": (6, 12), "wk": (6, 12), "wv": (6, 12), "shape": (0, 0, 4, 3), "shape2": (0, 0, 12), "u": (12, 6), "c": (6,),
+         "t": (6, 5)}, ROWS, "float[T, N, 5]", {"q": 4}), "q", 3),
+}  # fmt: skip

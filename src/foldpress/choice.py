@@ -70,6 +70,13 @@ def choose(press: Press, samples: Dataset, plan: LatencyPlan) -> Choice:
 def _cannot_measure(target: Target, provider: str) -> str | None:
     if provider != CPU:
         return f"kernels are compared on {CPU} only"
+    return elsewhere(target, provider)
+
+
+def elsewhere(target: Target | None, provider: str) -> str | None:
+    """Why this machine cannot tell how fast a graph is, or None where it can."""
+    if target is None:
+        return None
     here = choose_target("auto", provider)
     return None if here == target else f"target {target.name} is not this machine, which is {here.name}"
 

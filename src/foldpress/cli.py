@@ -28,6 +28,7 @@ Samples = Annotated[int, typer.Option(min=2, help="Calibration samples.")]
 KeepMetadata = Annotated[bool, typer.Option("--keep-metadata", help="Leave names, shapes and notes in the file.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the draw of calibration samples.")]
 Confidence = Annotated[float | None, typer.Option(min=0.5, max=0.9999, help="Of every bound.")]
+Task = Annotated[str, typer.Option(help="What a drop is of: classification, regression or module:callable.")]
 MaxDrop = Annotated[float | None, typer.Option(help="Largest drop, on the upper confidence bound.")]
 MaxFlips = Annotated[float | None, typer.Option(help="Largest share of changed predictions.")]
 MaxClassDrop = Annotated[float | None, typer.Option(help="Largest drop of any class.")]
@@ -101,6 +102,11 @@ def prune(
     macs: Annotated[float | None, typer.Option(help="Share of the multiply-accumulates to leave.")] = None,
     parameters: Annotated[float | None, typer.Option(help="Share of the parameters to leave.")] = None,
     size: Annotated[float | None, typer.Option("--bytes", help="Share of the weights' bytes to leave.")] = None,
+    latency: Annotated[float | None, typer.Option(help="Share of the float32 graph's time to leave, as measured.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Largest drop on samples that pruning has not seen.")] = None,
+    protect: Annotated[list[str] | None, typer.Option(help="A layer whose inputs and outputs all stay.")] = None,
+    score: Annotated[str, typer.Option(help="Which channels go first: obs, activation, magnitude or l1.")] = "obs",
+    task: Task = "classification",
     sparsity: Annotated[float | None, typer.Option(help="Share of zeros (unstructured).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Largest magnitude that becomes zero (unstructured).")] = None,
     samples: Samples = 512, seed: Seed = 0,
@@ -109,10 +115,10 @@ def prune(
 ) -> None:  # fmt: skip
     """Remove channels, repaired by least squares on the data; or single weights."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "bytes": size, "sparsity": sparsity,
-                                  "threshold": threshold}  # fmt: skip
-        result = foldpress.prune(graph, output, data=data, method=method, samples=samples, seed=seed,  # type: ignore[arg-type]
-                                 keep_metadata=keep_metadata, **budget)  # fmt: skip
+        budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "bytes": size, "latency": latency,
+                                  "max_drop": max_drop, "sparsity": sparsity, "threshold": threshold, "score": score}  # fmt: skip
+        result = foldpress.prune(graph, output, data=data, method=method, protect=protect or (), task=task,  # type: ignore[arg-type]
+                                 samples=samples, seed=seed, keep_metadata=keep_metadata, **budget)  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 
 
@@ -153,7 +159,7 @@ def validate(
     data: Data,
     max_drop: MaxDrop = None, max_flips: MaxFlips = None, max_class_drop: MaxClassDrop = None,
     confidence: Confidence = 0.95,
-    task: Annotated[str, typer.Option(help="classification, regression or module:callable.")] = "classification",
+    task: Task = "classification",
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Paired non-inferiority of any two graphs, whoever made them."""

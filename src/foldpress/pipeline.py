@@ -103,7 +103,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
         check_baseline(folds.development, predictions)
 
-        press = Pressing(recipe, baseline, folds, here / STATISTICS)
+        press = Pressing(recipe, baseline, folds, task, here / STATISTICS)
         here.stage("statistics", [STATISTICS], press.collect)
         chosen = here.stage("precision", [], press.choose)
         press.settle(chosen)
@@ -183,7 +183,7 @@ def _judge_refit(here: RunDir, recipe: Recipe, folds: Folds, task: Task, chosen:
     """Every development sample scored once in each repeat, by networks that were trained without its fold."""
     tables = []
     identity = _identity(recipe, folds.development)
-    for one in track(refit(recipe, folds, chosen), "training anew in each fold", len(list(folds.rounds()))):
+    for one in track(refit(recipe, folds, task, chosen), "training anew in each fold", len(list(folds.rounds()))):
         rows = folds.held_out(one.repeat, one.fold)
         held_out = fit_inputs(folds.development.select(rows), input_specs(one.baseline))
         before, after = (

@@ -7,7 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from foldpress.choice import choose
+from foldpress.benchmark.scoring import Task
+from foldpress.drop_budget import loss_of, meet_drop
 from foldpress.folds import Folds
 from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
@@ -21,8 +22,10 @@ from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
+from foldpress.pruned_time import time_entry
 from foldpress.recipe import PruneTable, QuantizeTable, Recipe
 from foldpress.rundir import RunDir
+from foldpress.settling import settle, settled
 from foldpress.weight_passes import choose_weights
 
 PRUNED, QUANTIZED = "pruned.onnx", "quantized.onnx"
@@ -36,13 +39,16 @@ class Pressing:
         baseline: the exported graph.
         folds: calibration samples are drawn from the development samples, about equally many from each fold.
         store: the file of their statistics, or None to keep them in memory only.
+        task: how samples are scored, where pruning has a largest drop.
 
     Raises:
         RequestError: the baseline is quantized, and more is asked for.
     """
 
-    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, store: Path | None = None) -> None:
-        self.recipe, self.folds, self._store = recipe, folds, store
+    def __init__(self, recipe: Recipe, baseline: ir.Model, folds: Folds, task: Task, store: Path | None = None) -> None:
+        self.recipe, self.folds, self._store, self._loss = recipe, folds, store, loss_of(task)
+        self._rounds: dict[tuple[int, int], Press] = {}  # those that are pressed otherwise than what ships
+        self._plan = recipe.benchmark.plans(recipe.folds.seed)[0]
         if recipe.prune is not None or recipe.quantize is not None:
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)
@@ -71,21 +77,30 @@ class Pressing:
         return {}
 
     def choose(self) -> dict[str, Any]:
-        """What `settle` takes: the precision asked for, or, where that is open, the one that is fastest here."""
-        plan = self.recipe.benchmark.plans(self.recipe.folds.seed)[0]
-        chosen = choose(self.press, self.folds.development, plan)
-        found, log = chosen.precision, [entry.as_json() for entry in chosen.log]
-        return {"precision": found and found.name, "bits": found and found.bits, "log": log}
+        """What `settle` takes: all that the recipe leaves open, decided here."""
+        found = settle(self.press, self.folds.development, self._plan, self._loss)
+        if self.press.prune is not None and self.press.prune.max_drop is not None:
+            rounds = [meet_drop(self.press, self._loss, *self.folds.left_out(*one)) for one in self.folds.rounds()]
+            found["rounds"] = [one.share for one in rounds]
+            found["log"] += [entry.as_json() for one in rounds for entry in one.log]
+        return found
 
-    def settle(self, chosen: dict[str, Any]) -> None:
-        """Press everything from here on at one precision."""
-        self.press = self.press.at(Precision(chosen["precision"], chosen["bits"]) if chosen["precision"] else None)
+    def settle(self, found: dict[str, Any]) -> None:
+        """Press everything from here on as was decided."""
+        asked = self.press
+        self.press = settled(asked, found)
+        if "rounds" in found:
+            shares = zip(self.folds.rounds(), found["rounds"], strict=True)
+            self._rounds = {one: settled(asked, found, macs=share) for one, share in shares}
 
     def ship(self, here: RunDir) -> dict[str, Any]:
         """Write the graphs that learned from all folds."""
         pressed = self.press.ship()
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
+        if pressed.pruned is not None and self.press.removes_channels:
+            shipped = pressed.quantized or pressed.pruned
+            log.append(time_entry(self.press, shipped, self.folds.development, self._plan))
         for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
             remove_graph(here / name)
             if graph is not None:
@@ -97,7 +112,8 @@ class Pressing:
     def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
         """Every repeat and fold, with the graph made without that fold."""
         for repeat, fold in self.folds.rounds():
-            yield repeat, fold, self._last(self.press.without(*self.folds.left_out(repeat, fold)))
+            press = self._rounds.get((repeat, fold), self.press)
+            yield repeat, fold, self._last(press.without(*self.folds.left_out(repeat, fold)))
 
     def shipped(self) -> ir.Model:
         """The graph that learned from all folds, written nowhere."""

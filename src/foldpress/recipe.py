@@ -34,7 +34,11 @@ def _quantity(units: dict[str, Any], kind: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-_BUDGETS = {"structured": ("macs", "parameters", "bytes"), "unstructured": ("sparsity", "threshold"), "2:4": ()}
+_BUDGETS = {
+    "structured": ("macs", "parameters", "bytes", "latency", "max_drop"),
+    "unstructured": ("sparsity", "threshold"),
+    "2:4": (),
+}
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]  # strict: `true` is no limit of 1
@@ -110,6 +114,10 @@ class PruneTable(_Table):
     macs: Share | None = None
     parameters: Share | None = None
     bytes: Share | None = None
+    latency: Share | None = None
+    max_drop: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    protect: tuple[str, ...] = ()
+    score: Literal["obs", "activation", "magnitude", "l1"] = "obs"
     sparsity: Share | None = None
     threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
@@ -120,6 +128,9 @@ class PruneTable(_Table):
         if not set(given) <= set(allowed) or len(given) != min(1, len(allowed)):
             wants = f"exactly one of {', '.join(allowed)}" if allowed else "no budget: it always leaves half"
             raise ValueError(f"method = {self.method!r} takes {wants}; given: {', '.join(given) or 'none'}")
+        for name in ("protect", "score"):
+            if name in self.model_fields_set and self.method != "structured":
+                raise ValueError(f"method = {self.method!r} takes no {name}: it removes no channels")
         return self
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from foldpress.benchmark.scoring import Task
 from foldpress.callables import load_callable
 from foldpress.data import Array, Dataset, fit_inputs
 from foldpress.errors import ModelError
@@ -40,13 +41,14 @@ def open_refit(recipe: Recipe) -> Callable[..., Any]:
     return load_callable(str(recipe.folds.refit), recipe.folder)
 
 
-def refit(recipe: Recipe, folds: Folds, chosen: dict[str, Any]) -> Iterator[Refitted]:
+def refit(recipe: Recipe, folds: Folds, task: Task, chosen: dict[str, Any]) -> Iterator[Refitted]:
     """Train, export and press in every round.
 
     Args:
         recipe: `[folds] refit` names the training.
         folds: whose rounds they are.
-        chosen: the precision that `Pressing.choose` found for the network that ships.
+        task: how samples are scored.
+        chosen: what `Pressing.choose` found for the network that ships. A largest drop is met by each network anew.
 
     Raises:
         ModelError: the training raised, or gave neither a network nor its weights.
@@ -61,8 +63,9 @@ def refit(recipe: Recipe, folds: Folds, chosen: dict[str, Any]) -> Iterator[Refi
         part = replace(
             part, development=fit_inputs(part.development, input_specs(graph))
         )  # it may name its input otherwise
-        pressing = Pressing(recipe, graph, part)
-        pressing.settle(chosen)
+        pressing = Pressing(recipe, graph, part, task)
+        by_drop = recipe.prune is not None and recipe.prune.max_drop is not None
+        pressing.settle(pressing.choose() | {"precision": chosen["precision"]} if by_drop else chosen)
         yield Refitted(repeat, fold, graph, pressing.shipped(), len(part.development))
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import pair
@@ -15,9 +16,9 @@ from foldpress.benchmark.plan import LatencyPlan
 from foldpress.benchmark.report import build_report, describe_cost, describe_graph
 from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
 from foldpress.calibration import Drawn, draw
-from foldpress.choice import choose
 from foldpress.cost import graph_cost, layer_entries
 from foldpress.data import Dataset, Indices, fit_inputs
+from foldpress.drop_budget import Loss, loss_of
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
 from foldpress.graph import batch_size, input_specs, load_graph, save_graph
@@ -27,8 +28,8 @@ from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.lean import lean
-from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press
+from foldpress.optimizer.passes import LogEntry, apply
+from foldpress.optimizer.press import Press, Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import choose_method
 from foldpress.optimizer.reuse import taken_or_collected
@@ -36,7 +37,9 @@ from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
+from foldpress.pruned_time import time_entry
 from foldpress.runtime import open_session, predict
+from foldpress.settling import settle, settled
 from foldpress.sources import read_data
 from foldpress.weight_passes import choose_weights
 
@@ -89,13 +92,24 @@ def prune(
     macs: float | None = None,
     parameters: float | None = None,
     bytes: float | None = None,  # noqa: A002  # the recipe's own word
+    latency: float | None = None,
+    max_drop: float | None = None,
+    protect: Sequence[str] = (),
+    score: Literal["obs", "activation", "magnitude", "l1"] = "obs",
     sparsity: float | None = None,
     threshold: float | None = None,
+    task: str = "classification",
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
 ) -> StageResult:
     """Prune a graph to a budget, repaired on samples of `data`; targets are not needed.
+
+    `score` is what decides which channels of a layer go first: the error that is left after repair (obs), the energy of what
+    the layers behind it get from a channel (activation), or the L2 or L1 norm of the weights that make it (magnitude, l1).
+
+    `latency` is a share of the time of the float32 graph, at batch 1 on one thread of this machine. `max_drop` is what samples
+    lose that pruning has not seen; for classification without targets, the share of predictions that change.
 
     The file is lean, unless `keep_metadata`: no shapes, notes and long names inside the graph.
 
@@ -105,11 +119,12 @@ def prune(
     from foldpress.recipe import make_prune_table
 
     table = make_prune_table(
-        method=method, macs=macs, parameters=parameters, bytes=bytes, sparsity=sparsity, threshold=threshold
-    )
+        method=method, macs=macs, parameters=parameters, bytes=bytes, latency=latency, max_drop=max_drop,
+        protect=tuple(protect) or None, score=None if score == "obs" else score, sparsity=sparsity, threshold=threshold,
+    )  # fmt: skip
     asked = Prune(table.method, **table.model_dump(exclude={"method"}))
     press = partial(Press, prune=asked, target=None)
-    return _press(press, graph, output, data, partial(draw, samples=samples, seed=seed), keep_metadata)
+    return _press(press, graph, output, data, partial(draw, samples=samples, seed=seed), keep_metadata, task)
 
 
 def quantize(
@@ -225,6 +240,7 @@ def _press(
     data: str,
     draw: Callable[[Dataset], Drawn],
     keep_metadata: bool,
+    task: str = "classification",
 ) -> StageResult:
     start = time.perf_counter()
     output = _output(output)
@@ -235,12 +251,29 @@ def _press(
     drawn = draw(dataset)
     press = make(cleaned.model, dataset.select(drawn.rows), drawn.numbers)
     calibrated = drawn.log if press.learns else ()
-    chosen = choose(press, dataset, LatencyPlan())
-    pressed = press.at(chosen.precision).ship()
+    found = settle(press, dataset, LatencyPlan(), _loss(task, dataset))
+    press = settled(press, found)
+    pressed = press.ship()
     written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
+    timed = _timed(press, pressed, dataset)
     save_graph(written.model, output)
-    log = (*cleaned.log, *calibrated, *chosen.log, *pressed.log, *written.log)
-    return _result(output, start, [entry.as_json() for entry in log])
+    logs = (*cleaned.log, *calibrated), (*pressed.log, *timed, *written.log)
+    before, after = ([entry.as_json() for entry in log] for log in logs)
+    return _result(output, start, [*before, *found["log"], *after])
+
+
+def _loss(task: str, dataset: Dataset) -> Loss:
+    """What a largest drop is measured by: without targets, agreement with what the unpruned network predicts."""
+    if dataset.targets is None and task != "classification":
+        return loss_of(make_task(task, Path(), dataset.y))  # which says that there are none
+    return loss_of(make_task(task, Path(), np.empty(0) if dataset.targets is None else dataset.y))
+
+
+def _timed(press: Press, pressed: Pressed, samples: Dataset) -> list[LogEntry]:
+    """What structured pruning did to the time."""
+    if pressed.pruned is None or not press.removes_channels:
+        return []
+    return [time_entry(press, pressed.pruned, samples, LatencyPlan())]
 
 
 def _share(float_macs: float) -> float:

@@ -1,6 +1,7 @@
 """MLPerf's scenarios: what goes together, the extra that is named, and figures read from LoadGen's own log."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import onnx
 import onnx.parser
 import pytest
 
+from conftest import Invoke
 from foldpress.benchmark import loadgen
 from foldpress.benchmark.loadgen import run_scenario
 from foldpress.benchmark.plan import LatencyPlan
@@ -32,6 +34,34 @@ def test_without_the_package_the_extra_is_named(graphs: dict[str, Path], monkeyp
     monkeypatch.setattr(loadgen.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
     with pytest.raises(MissingExtraError, match=r"mlcommons-loadgen(?s:.)*foldpress\[mlperf\]"):
         run_scenario("SingleStream", graphs, SAMPLES, PLAN)
+
+
+def test_the_command_shows_what_loadgen_found(
+    graphs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, invoke: Invoke
+) -> None:
+    """Catches an option that never reaches LoadGen, and a missing package that is no wrong request."""
+    asked: list[Any] = []
+
+    def work(_module: str, request: dict[str, Any], _folder: Path) -> dict[str, Any]:
+        asked.append((request["scenario"], request["seconds"], request["target_qps"], request["max_latency_ms"]))
+        figures = {f"result_{share}_percentile_latency_ns": 2e6 for share in ("50.00", "90.00", "99.00")}
+        return figures | {
+            "result_query_count": 1000,
+            "result_validity": "VALID",
+            "result_scheduled_samples_per_sec": 9.0,
+        }
+
+    monkeypatch.setattr(loadgen.importlib.util, "find_spec", lambda name: name)  # type: ignore[attr-defined]
+    monkeypatch.setattr(loadgen, "work", work)
+    options = ["--scenario", "Server", "--target-qps", 50, "--max-latency-ms", 5, "--seconds", 3]
+    shown = invoke("bench", graphs["net"], *options)
+    assert "2.00 ms" in shown.stdout
+    (row,) = json.loads(invoke("bench", graphs["net"], *options, "--json").stdout)
+    assert (row["p99_ms"], row["samples_per_second"], row["valid"]) == (2.0, 9.0, True)
+    assert asked == [("Server", 3.0, 50.0, 5.0)] * 2
+    monkeypatch.setattr(loadgen.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    refused = invoke("bench", graphs["net"], "--scenario", "Offline")
+    assert (refused.exit_code, "foldpress[mlperf]" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -6,12 +8,15 @@ import pytest
 from onnx import numpy_helper
 
 from foldpress.data import Dataset
+from foldpress.graph import copy_graph
 from foldpress.optimizer.allocation import Plan
 from foldpress.optimizer.gram import collect_grams
 from foldpress.optimizer.groups import find_groups
-from foldpress.optimizer.influence import measure_influence
+from foldpress.optimizer.hiding import hide, refit_consumers
+from foldpress.optimizer.influence import Outputs, measure_influence
 from foldpress.optimizer.repair import consumer, removal_order
 from foldpress.optimizer.structured import layers_to_observe
+from topologies import TOPOLOGIES, build, samples
 
 RNG = np.random.default_rng(0)
 
@@ -64,3 +69,31 @@ def test_dead_channels_do_not_make_a_group_free(dead: int) -> None:
     threefold, single = (plan.influence for plan in measured(network(dead), data, chunk=1, share=0.05))
     assert single > 0.03  # alive: about 1 / 16, see above
     assert threefold / single == pytest.approx(9, rel=1e-3)
+
+
+def test_a_stream_counts_by_what_repair_leaves_of_it() -> None:
+    """Catches: streams at the price of inner channels, whose error later layers take back; inner channels at another price."""
+    model = build(TOPOLOGIES["residual sum"])
+    data = Dataset(samples(model, 100))
+    few = np.unique(np.linspace(0, 99, 64).astype(np.intp))
+    others = data.select(np.setdiff1d(np.arange(100), few))
+    grams = collect_grams(model, layers_to_observe(model), data, np.zeros((1, 100), np.intp)).all()
+    plans = []
+    for group in find_groups(model)[0]:
+        consumers = [consumer(model, slot, grams[str(slot.node.name)]) for slot in group.consumers]
+        plans.append(Plan(group, consumers, removal_order(consumers, group.channels, 2, 2)))
+    measure_influence(model, plans, data, 0.5)
+    outputs = Outputs(model, data.select(few))
+    before: list[float] = []
+    after: list[float] = []
+    for plan in plans:
+        cut = replace(plan, taken=-(-len(plan.order) // 2))
+        for errors, repair in ((before, refit_consumers), (after, lambda graph, cuts: hide(graph, cuts, others))):
+            graph = copy_graph(model)
+            repair(graph, [cut])
+            errors.append(outputs.error(graph))
+    left = np.array(after) / before
+    stream, inner = (error / plan.error(-(-len(plan.order) // 2)) for plan, error in zip(plans, before, strict=True))
+    assert plans[1].influence == pytest.approx(inner, rel=1e-3)
+    assert plans[0].influence == pytest.approx(stream * left[0] / left[1], rel=1e-3)
+    assert left[0] / left[1] != pytest.approx(1, rel=0.01)

@@ -73,8 +73,8 @@ def test_a_budget_that_cannot_be_met_says_what_can(
     digits_graph: ir.Model, data: Dataset, grams: dict[str, np.ndarray]
 ) -> None:
     """Catches: an empty layer, or a silent stop above the budget."""
-    with pytest.raises(RequestError, match=r"macs = 0.001 cannot be met: .* allow 0\.\d+"):
-        apply([PruneStructured("macs", 0.001, grams, data)], digits_graph)
+    with pytest.raises(RequestError, match=r"macs = 0.0001 cannot be met: .* allow 0\.\d+"):
+        apply([PruneStructured("macs", 0.0001, grams, data)], digits_graph)
 
 
 def test_the_round_without_a_fold_has_not_seen_it(digits_graph: ir.Model, data: Dataset) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foldpress.benchmark.evidence import LatencySamples
 from foldpress.benchmark.plan import LatencyPlan
@@ -58,6 +59,26 @@ def measure(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> 
                        "seconds": plan.seconds / plan.processes, "seed": plan.seed + turn}  # fmt: skip
             together.append(work(_WORKER, request, folder))
     return [_collected(name, plan, alone[name], together, is_reference=name == reference) for name in paths]
+
+
+def block_medians(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> dict[str, list[NDArray[Any]]]:
+    """Milliseconds of each graph, [rounds] for each process: the same place of two graphs was timed at about the same time.
+
+    Nothing but the time is measured, so that many small graphs can be compared in one process.
+
+    Raises:
+        FoldpressError: as for `measure`.
+    """
+    check_request(graphs, dataset, plan)
+    paths = {name: str(Path(path).resolve()) for name, path in graphs.items()}
+    with tempfile.TemporaryDirectory(prefix="foldpress.") as name:
+        folder = Path(name)
+        common = {"feeds": str(save_feeds(dataset, plan.batch, folder)), "batch": plan.batch, "provider": plan.provider,
+                  "provider_options": dict(plan.provider_options), "threads": plan.threads, "graphs": paths,
+                  "seconds": plan.seconds / plan.processes}  # fmt: skip
+        turns = track(range(plan.processes), f"timing {len(paths)} graphs at batch {plan.batch}", plan.processes)
+        answers = [work(_WORKER, {**common, "seed": plan.seed + turn}, folder) for turn in turns]
+    return {name: [np.median(answer[name]["blocks_ms"], axis=1) for answer in answers] for name in paths}
 
 
 def check_request(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> None:

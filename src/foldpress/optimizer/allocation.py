@@ -1,19 +1,16 @@
 """How many channels each group loses: chunks of channels are taken where they cost the least error for what they save."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
-import onnx_ir as ir
 
-from foldpress.cost import graph_cost
 from foldpress.data import Indices
 from foldpress.errors import RequestError
 from foldpress.optimizer.groups import ChannelGroup
 from foldpress.optimizer.repair import Consumer
-from foldpress.optimizer.shares import LayerShares
-
-Budget = Literal["macs", "parameters", "bytes"]  # bytes of stored weights, before quantization
 
 
 @dataclass(eq=False)
@@ -29,6 +26,10 @@ class Plan:
     taken: int = 0
     influence: float = 1.0
 
+    def remaining(self, taken: int) -> int:
+        """How many channels are left."""
+        return self.group.channels - sum(len(chunk) for chunk, _ in self.order[:taken])
+
     def error(self, taken: int) -> float:
         """The error of the group's consumers, relative to their outputs."""
         return self.order[taken - 1][1] if taken else 0.0
@@ -43,56 +44,62 @@ class Plan:
         return np.setdiff1d(np.arange(self.group.channels), self.gone(taken))
 
 
-class Ledger:
-    """What every layer costs when some of its inputs and outputs are gone."""
+class Ledger(Protocol):
+    """A cost that pruning is to bring down; `kind` is its name in messages, `total` that of the whole network."""
 
-    def __init__(self, model: ir.Model, kind: Budget, groups: list[ChannelGroup]) -> None:
-        layers = graph_cost(model).layers
-        unknown = [layer.name for layer in layers if getattr(layer, kind) is None]
-        if unknown:
-            raise RequestError(f"the {kind} of {', '.join(unknown[:3])} are not known, so no budget can be kept")
-        self.kind = kind
-        self.full = {layer.name: float(getattr(layer, kind)) for layer in layers}
-        self.total = sum(self.full.values())
-        self._shares = LayerShares(groups)
+    kind: str
+    total: float
 
-    def cost(self, plans: list[Plan], moved: Plan | None = None) -> float:
-        """The total with each plan as it stands, and `moved` one chunk further."""
-        gone = {plan.group.name: len(plan.gone(plan.taken + (plan is moved))) for plan in plans}
-        share = self._shares(gone)
-        return sum(cost * share.get(name, 1.0) for name, cost in self.full.items())
+    def cost(self, plans: Sequence[Plan]) -> float:
+        """The cost with each plan as it stands."""
 
 
-def allocate(plans: list[Plan], ledger: Ledger, budget: float) -> None:
+class BudgetError(RequestError):
+    """A budget below what can be reached; `least` is the smallest share that can."""
+
+    def __init__(self, kind: str, budget: float, least: float, why: str = "the layers that may be cut allow") -> None:
+        self.least = least
+        reachable = math.ceil(100 * least + 0.5) / 100
+        mend = f"ask for {kind} = {reachable:.2f} or more" if reachable < 1 else "leave [prune] out"
+        super().__init__(f"{kind} = {budget:g} cannot be met: {why} {least:.3f}", mend=mend)
+
+
+def allocate(plans: Sequence[Plan], ledger: Ledger, budget: float) -> None:
     """Take the chunk with the least error for what it saves, until a share `budget` of the total is left.
 
     The last one may save more than is needed: then chunks that cost more error are given back, as far as the budget allows.
 
     Raises:
-        RequestError: the budget cannot be met; says the smallest that can.
+        BudgetError: says the smallest budget that can be met.
     """
     now = ledger.cost(plans)
     while now > budget * ledger.total:
         open_plans = [plan for plan in plans if plan.taken < len(plan.order)]
         if not open_plans:
-            raise RequestError(
-                f"{ledger.kind} = {budget} cannot be met: the layers that may be cut allow {now / ledger.total:.3f}",
-                mend=f"ask for {ledger.kind} = {min(0.99, now / ledger.total + 0.01):.2f} or more",
-            )
-        after = {id(plan): ledger.cost(plans, plan) for plan in open_plans}
-        best = min(open_plans, key=lambda p: _loss(p) / (now - after[id(p)]))
-        best.taken += 1
-        now = after[id(best)]
+            raise BudgetError(ledger.kind, budget, now / ledger.total)
+        after = [_cost_after(plans, ledger, plan, 1) for plan in open_plans]
+        rates = [
+            _loss(plan) / (now - cost) if cost < now else math.inf for plan, cost in zip(open_plans, after, strict=True)
+        ]
+        best = int(np.argmin(rates))
+        open_plans[best].taken += 1
+        now = after[best]
     _give_back(plans, ledger, budget)
 
 
-def _give_back(plans: list[Plan], ledger: Ledger, budget: float) -> None:
+def _cost_after(plans: Sequence[Plan], ledger: Ledger, plan: Plan, more: int) -> float:
+    """What all costs when one plan goes so many chunks further, or less far."""
+    plan.taken += more
+    cost = ledger.cost(plans)
+    plan.taken -= more
+    return cost
+
+
+def _give_back(plans: Sequence[Plan], ledger: Ledger, budget: float) -> None:
     """Undo last chunks, the ones with the most error first."""
     for plan in sorted(plans, key=_last_loss, reverse=True):
-        if plan.taken:
+        if plan.taken and _cost_after(plans, ledger, plan, -1) <= budget * ledger.total:
             plan.taken -= 1
-            if ledger.cost(plans) > budget * ledger.total:
-                plan.taken += 1
 
 
 def _last_loss(plan: Plan) -> float:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from foldpress.cost import MATRIX_OPERATORS
 from foldpress.data import Indices
+from foldpress.optimizer.branches import Branch, find_branch
 from foldpress.optimizer.follow.following import Following, Role, Use, there, weight_inputs
 from foldpress.optimizer.follow.labels import FIXED, Classes
 from foldpress.optimizer.follow.walk import follow
@@ -56,6 +57,7 @@ class ChannelGroup:
         meetings: inputs of products of two computed tensors that sum over them.
         works: inputs of such products that have the more to do, the more channels there are.
         depthwise: grouped convolutions, of which whole groups are cut.
+        branches: what goes as well when no channel is left; empty where one has to stay.
     """
 
     name: str
@@ -66,6 +68,12 @@ class ChannelGroup:
     meetings: list[Slot] = field(default_factory=list)
     works: list[Slot] = field(default_factory=list)
     depthwise: list[ir.Node] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
+
+    @property
+    def least(self) -> int:
+        """How many have to stay: none where the branches that they are all of may go."""
+        return 0 if self.branches else 1
 
     @property
     def producer(self) -> ir.Node:
@@ -102,6 +110,7 @@ def groups_of(following: Following, classes: Classes) -> list[ChannelGroup]:
     taken: Counter[str] = Counter()
     for group in groups:
         taken[group.name] += 1
+        group.branches = _branches(following.model, group)
         group.name += f" ({taken[group.name]})" if taken[group.name] > 1 else ""
     return groups
 
@@ -127,6 +136,13 @@ def _group(members: Indices, uses: list[Use], works: list[Use], whole: list[ir.N
     name = str(producers[0].name) if producers else ""
     computed = [slot for slot in _slots(works, members, classes) if not weight_inputs(slot.node)]
     return ChannelGroup(name, producers, members, slots, weights, found["meets"], computed, depthwise)
+
+
+def _branches(model: ir.Model, group: ChannelGroup) -> list[Branch]:
+    """The branches that end where the channels are consumed, if nothing else comes in there or goes out."""
+    whole = not group.meetings and all(slot.position == 1 and (slot.channels != NONE).all() for slot in group.consumers)
+    found = [find_branch(model, slot.node) for slot in group.consumers] if whole else []
+    return [branch for branch in found if branch is not None] if None not in found else []
 
 
 def _makes(slot: Slot) -> bool:

@@ -52,10 +52,15 @@ def masked(model: ir.Model, masks: Masks) -> ir.Model:
         if group.name in masks.channels:
             mask_group(model, group, masks.channels[group.name])
     for name, stays in masks.weights.items():
-        stored = initializer(model, model.graph.initializers[name])
-        assert stored is not None  # noqa: S101  # masks are made of stored tensors
-        set_initializer(model, name, np.where(stays, stored, stored.dtype.type(0)))
+        mask_weight(model, name, stays)
     return model
+
+
+def mask_weight(model: ir.Model, name: str, stays: NDArray[np.bool_]) -> None:
+    """Zero single weights of a stored tensor, in place."""
+    stored = initializer(model, model.graph.initializers[name])
+    assert stored is not None  # noqa: S101  # masks are made of stored tensors
+    set_initializer(model, name, np.where(stays, stored, stored.dtype.type(0)))
 
 
 def mask_group(model: ir.Model, group: ChannelGroup, keep: Indices) -> None:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
+from foldpress.graph import copy_graph
 from foldpress.optimizer.blas import one_thread
 from foldpress.optimizer.channels_last import ChannelsLast
 from foldpress.optimizer.collection import Collection, Kind
@@ -22,16 +23,19 @@ from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
 from foldpress.optimizer.gram import GramStatistics, collect_grams
+from foldpress.optimizer.hiding import clear_branches
 from foldpress.optimizer.learning import Learned, Learning
+from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.nbit_weights import NBitWeights
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult, apply
 from foldpress.optimizer.placement import nodes_left_float
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import Method, choose_ranges, needs_histograms
 from foldpress.optimizer.sensitivity import costliest, sensitivities
+from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.static_int8 import StaticInt8
 from foldpress.optimizer.statistics import RangeStatistics, collect_ranges
-from foldpress.optimizer.structured import layers_to_observe
+from foldpress.optimizer.structured import PruneStructured, layers_to_observe
 from foldpress.optimizer.targets import Target
 from foldpress.optimizer.weight_only import WeightOnly
 from foldpress.optimizer.weights import WeightPasses, automatic_passes
@@ -39,6 +43,7 @@ from foldpress.precision import Precision
 from foldpress.weight_passes import WeightPass
 
 STATIC_INT8 = Precision("static")
+_FEW = 8  # samples; ranges do not change how long a graph takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +90,9 @@ class Press:
         weights: tuple[WeightPass, ...] | None = None,
         statistics: Callable[[Collection], Learning] = Collection.collect,
     ) -> None:
-        self._model, self._calibration, self._numbers = model, calibration, numbers
-        self._prune, self.target, self._method, self.precision = prune, target, ranges, precision
-        self._keep_float, self._float_macs, self._weights = tuple(keep_float), float_macs, weights
+        self.model, self._calibration, self._numbers = model, calibration, numbers
+        self.prune, self.target, self._method, self.precision = prune, target, ranges, precision
+        self.keep_float, self._float_macs, self._weights = tuple(keep_float), float_macs, weights
         self._statistics = statistics
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
         halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
@@ -102,7 +107,7 @@ class Press:
     @property
     def leaves_float(self) -> bool:
         """Whether single layers are to stay float, as only static int8 can."""
-        return bool(self._keep_float or self._float_macs)
+        return bool(self.keep_float or self._float_macs)
 
     def collect(self) -> None:
         """Collect the statistics that all rounds share. Otherwise the first round does it."""
@@ -119,6 +124,76 @@ class Press:
         else:
             other.precision = precision
         return other
+
+    @property
+    def _few(self) -> Dataset:
+        """Enough to quantize a graph that is only timed."""
+        return self._calibration.select(np.arange(min(_FEW, len(self._calibration))))
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """Layers that pruning leaves as they are, by name."""
+        return self.prune.protect if self.prune is not None else ()
+
+    @property
+    def removes_channels(self) -> bool:
+        """Whether pruning may change how long the network takes."""
+        return self._prunes_by_data
+
+    def describe(self) -> str:
+        """What the layers of its graphs compute in, and for which target."""
+        if self.target is None:
+            return "float32"
+        return " ".join(str(part) for part in (self.precision.name, self.precision.bits, self.target.name) if part)
+
+    def fingerprint(self) -> str:
+        """A digest of the samples to learn from."""
+        return self._calibration.fingerprint()
+
+    def pruning(self, prune: Prune | None) -> "Press":
+        """The same press with another budget for the same layers, or none; it shares what pruning learns from."""
+        other = copy(self)
+        other.prune = prune
+        other._made = {name: made for name, made in self._made.items() if name == "grams"}
+        other._statistics = Collection.collect  # what is stored belongs to the network that ships
+        return other
+
+    def rough(self, model: ir.Model, samples: Dataset) -> ir.Model:
+        """Another graph in the precision of this press, good for timing alone: `samples` may be few and made up."""
+        other = self.pruning(None)
+        other.model, other._calibration, other._numbers = model, samples, np.zeros((1, len(samples)), np.intp)
+        other._weights, other._made = (), {}
+        return other.ship().quantized or model
+
+    def halves(self, fold: int | None, repeat: int) -> "Press":
+        """A press of float32 for what the round without `fold` may look at, with two folds: folds stay whole where they can."""
+        other = self.at(None)
+        seen = self._numbers[repeat] != (-1 if fold is None else fold)
+        folds, ranks = np.unique(self._numbers[repeat, seen], return_inverse=True)
+        half = ranks % 2 if len(folds) > 1 else np.arange(np.count_nonzero(seen)) % 2
+        other._calibration, other._numbers = self._seen(fold, repeat), half[None].astype(np.intp)
+        other._statistics, other._made = Collection.collect, {}
+        return other
+
+    def held_out(self, fold: int, repeat: int = 0) -> Dataset:
+        """The calibration samples of one fold."""
+        return self._calibration.select(np.flatnonzero(self._numbers[repeat] == fold))
+
+    def unpruned(self) -> ir.Model:
+        """The graph that nothing was cut from in the precision of this press, good for timing alone."""
+        return self.rough(self.model, self._few)
+
+    def sketch(self) -> tuple[dict[str, int], ir.Model]:
+        """How many channels each group is left with, and what `ship` would give, good for timing alone: nothing is repaired."""
+        assert self.prune is not None  # noqa: S101  # else there is nothing to sketch
+        made = self.prune.make(self._grams.all(), self._calibration)
+        assert isinstance(made, PruneStructured)  # noqa: S101  # only channels change the time
+        with one_thread():
+            plans = made.decide(self.model)
+        cut = copy_graph(self.model)
+        clear_branches(cut, plans)
+        shrink(cut, Masks({plan.group.name: plan.keep() for plan in plans if plan.taken}))
+        return {plan.group.name: plan.remaining(plan.taken) for plan in plans}, self.rough(cut, self._few)
 
     def float_graph(self) -> ir.Model:
         """What is quantized: the graph pruned on all folds, or the one that was given."""
@@ -142,7 +217,7 @@ class Press:
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
         pruned = self._pruned(fold, repeat)
-        kept = pruned.model if self._prune else None
+        kept = pruned.model if self.prune else None
         if self.target is None:
             return Pressed(kept, None, pruned.log)
         if self.precision.name == "static":
@@ -154,7 +229,7 @@ class Press:
     def _static_int8(self, target: Target, model: ir.Model, fold: int | None, repeat: int) -> PassResult:
         learned = self._learned(model, fold, repeat)
         outputs = frozenset(str(value.name) for value in model.graph.outputs)
-        left_float = nodes_left_float(model, target, self._keep_float)
+        left_float = nodes_left_float(model, target, self.keep_float)
         if self._float_macs:
             plain = WeightPasses((), target, left_float.keys()).prepare(model, learned)
             ranges, _ = choose_ranges(plain.found, self._method, target, outputs)
@@ -184,7 +259,7 @@ class Press:
 
     @property
     def _prunes_by_data(self) -> bool:
-        return self._prune is not None and self._prune.learns
+        return self.prune is not None and self.prune.learns
 
     def _pruned(self, fold: int | None, repeat: int) -> PassResult:
         """The network of a round; all rounds share it unless pruning looks at data."""
@@ -194,23 +269,23 @@ class Press:
         return self._prune_without(fold, repeat)
 
     def _prune_without(self, fold: int | None, repeat: int) -> PassResult:
-        if self._prune is None:
-            return PassResult(self._model)
+        if self.prune is None:
+            return PassResult(self.model)
         if not self._prunes_by_data:
-            return apply([self._prune.make({}, self._calibration)], self._model)
+            return apply([self.prune.make({}, self._calibration)], self.model)
         grams = self._grams.all() if fold is None else self._grams.without(fold, repeat)
         with one_thread():
-            return apply([self._prune.make(grams, self._seen(fold, repeat))], self._model)
+            return apply([self.prune.make(grams, self._seen(fold, repeat))], self.model)
 
     @property
     def _grams(self) -> GramStatistics:
-        layers = layers_to_observe(self._model)
+        layers = layers_to_observe(self.model, self.protected)
         if not layers:
             raise RequestError(
-                "no layer of this graph can lose channels: each feeds a residual sum, an output, or what is not understood",
+                "no layer of this graph can lose channels: each is protected, feeds an output or what is not understood",
                 mend='leave [prune] out, or use method = "unstructured"',
             )
-        collect = partial(collect_grams, self._model, layers, self._calibration, self._numbers)
+        collect = partial(collect_grams, self.model, layers, self._calibration, self._numbers)
         grams: GramStatistics = self._once("grams", collect)
         return grams
 

@@ -8,15 +8,20 @@ from numpy.typing import NDArray
 
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
-from foldpress.optimizer.allocation import Budget
+from foldpress.optimizer.ledger import Budget, Latencies
 from foldpress.optimizer.passes import Pass
+from foldpress.optimizer.scores import Score
 from foldpress.optimizer.structured import PruneStructured
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 
 
 @dataclass(frozen=True)
 class Prune:
-    """A method, and one budget that it takes; `multiple` is that of `PruneStructured`."""
+    """A method, and one budget that it takes; the other fields are those of `PruneStructured`.
+
+    `max_drop` becomes a share of the MACs before anything is pruned, and `latency` goes with `latencies` that were measured
+    (`foldpress.settling`).
+    """
 
     method: Literal["structured", "unstructured", "2:4"]
     macs: float | None = None
@@ -24,7 +29,12 @@ class Prune:
     bytes: float | None = None
     sparsity: float | None = None
     threshold: float | None = None
+    latency: float | None = None
+    max_drop: float | None = None
+    protect: tuple[str, ...] = ()
     multiple: int = 4
+    score: Score = "obs"
+    latencies: Latencies | None = None
 
     @property
     def learns(self) -> bool:
@@ -41,8 +51,16 @@ class Prune:
             return PruneTwoFour()
         if self.method == "unstructured":
             return PruneThreshold(self.sparsity, self.threshold)
-        kinds: tuple[Budget, ...] = get_args(Budget)
-        for kind in kinds:
+        for kind in get_args(Budget):
             if (share := getattr(self, kind)) is not None:
-                return PruneStructured(kind, share, grams, samples, self.multiple)
-        raise RequestError("structured pruning needs a budget", available=", ".join(kinds))
+                return PruneStructured(
+                    kind,
+                    share,
+                    grams,
+                    samples,
+                    self.multiple,
+                    self.score,
+                    latencies=self.latencies,
+                    protect=self.protect,
+                )
+        raise RequestError("structured pruning needs a budget", available=", ".join(get_args(Budget)))

@@ -52,9 +52,11 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         kept: features that stay, for every layer that loses some, by name.
         samples: without labels.
     """
-    for place in places(pruned, kept):
+    for place in (place for place in places(pruned, kept) if len(place.kept)):  # what has no feature left is to go
         inputs, given, wanted = _observed(original, pruned, place, samples)
         weight, width = place.layer.matrices(pruned), len(place.kept)
+        if not inputs.shape[2]:
+            continue  # all that it had is gone, and it has no bias
         change = solve(inputs, given, wanted, rectified=place.rectified)
         weight[..., place.kept] += change[:, :width].swapaxes(1, 2)
         place.layer.store(pruned, weight)

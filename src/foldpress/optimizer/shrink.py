@@ -4,9 +4,11 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
+from foldpress.errors import RequestError
+from foldpress.optimizer.branches import Branch
 from foldpress.optimizer.follow.following import Cut, cut_stored
 from foldpress.optimizer.follow.walk import follow
-from foldpress.optimizer.groups import groups_of
+from foldpress.optimizer.groups import ChannelGroup, groups_of
 from foldpress.optimizer.masks import Masks, unmask
 
 
@@ -14,20 +16,35 @@ def shrink(model: ir.Model, masks: Masks) -> None:
     """Keep only the channels that `masks` keep, in place; a graph that is `masked` already may be given too.
 
     Equal to `masked`, since nothing sees anything else of the channels that go.
+
+    Raises:
+        RequestError: no channel is to be left of a group that cannot do without.
     """
     unmask(model)
     following, classes = follow(model)
     left = np.ones(len(classes.of), bool)  # by class
+    empty = []
     for group in groups_of(following, classes):
-        if group.name in masks.channels:
-            left[np.delete(group.classes, masks.channels[group.name])] = False
+        keep = masks.channels.get(group.name, np.arange(group.channels))
+        if len(keep):
+            left[np.delete(group.classes, keep)] = False
+        else:
+            empty += _removable(group)
     cut = Cut(model, left[classes.of])
     cut_stored(cut, following)
     for patch in following.patches:
         patch(cut)
+    for branch in empty:
+        branch.remove(model)
     forget_shapes(model)
     RemoveUnusedNodesPass()(model)
     ShapeInferencePass(data_prop=True)(model)
+
+
+def _removable(group: ChannelGroup) -> list[Branch]:
+    if group.least:
+        raise RequestError(f"{group.name} cannot do without any channel", mend=f"keep at least {group.least}")
+    return group.branches
 
 
 def forget_shapes(model: ir.Model) -> None:

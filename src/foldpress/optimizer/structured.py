@@ -1,30 +1,33 @@
 """Structured pruning: remove whole channels where they cost least, down to a budget, and repair what consumes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from foldpress.data import Dataset, Indices
+from foldpress.data import Dataset
+from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
-from foldpress.optimizer.allocation import Budget, Ledger, Plan, allocate
+from foldpress.optimizer.allocation import Plan, allocate
 from foldpress.optimizer.gram import MAX_FEATURES, features, has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
+from foldpress.optimizer.hiding import hide
 from foldpress.optimizer.influence import measure_influence
-from foldpress.optimizer.masks import Masks, mask_group
+from foldpress.optimizer.knapsack import allocate_time
+from foldpress.optimizer.ledger import Budget, CountLedger, Latencies, LatencyLedger, layers_of
+from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.proof import prove_equal
-from foldpress.optimizer.reconstruction import reconstruct
-from foldpress.optimizer.repair import Consumer, consumer, refit, removal_order
+from foldpress.optimizer.repair import Consumer, consumer, removal_order
 from foldpress.optimizer.scores import Score, channel_costs, order_of, possible_score, score_note
 from foldpress.optimizer.shrink import shrink
 
 
 @dataclass(frozen=True)
 class PruneStructured:
-    """Remove channels until a share `budget` of the MACs, parameters or bytes is left.
+    """Remove channels until a share `budget` of the MACs, parameters, bytes or time is left.
 
     Args:
         kind: what the budget counts.
@@ -33,9 +36,11 @@ class PruneStructured:
         samples: those that `grams` sums over; labels are not read.
         multiple: channels go by so many at a time. Integer kernels step at multiples of 4: removing fewer saves no time.
         score: the order in which channels of a group go, see `scores`.
+        latencies: measured for this network; with a budget of time.
+        protect: names of layers whose inputs and outputs all stay.
 
     Raises:
-        RequestError: the budget cannot be met; says the smallest that can.
+        RequestError: the budget cannot be met (says the smallest that can), or there is no layer of a protected name.
     """
 
     kind: Budget
@@ -44,24 +49,33 @@ class PruneStructured:
     samples: Dataset
     multiple: int = 4
     score: Score = "obs"
+    latencies: Latencies | None = None
+    protect: tuple[str, ...] = ()
     name: str = "prune-structured"
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Choose, repair, remove; the log has one line for every layer, cut or not."""
-        groups, declined = find_groups(model)
-        log = [LogEntry(self.name, name, "declined", reason) for name, reason in declined]
-        for group in groups:
-            if (reason := too_wide(group)) is not None:
-                log += [LogEntry(self.name, name, "declined", reason) for name in _layers(group)]
-        plans = self._plans(model, [group for group in groups if too_wide(group) is None])
-        measure_influence(model, plans, self.samples, 1 - self.budget)
-        allocate(plans, Ledger(model, self.kind, [plan.group for plan in plans]), self.budget)
+        log = [LogEntry(self.name, name, "declined", reason) for name, reason in prunable(model, self.protect)[1]]
+        plans = self.decide(model)
         cut = [plan for plan in plans if plan.taken]
-        self._repair(model, cut)
+        hide(model, cut, self.samples)
         shrunk = copy_graph(model)
         shrink(shrunk, Masks({plan.group.name: plan.keep() for plan in cut}))
         prove_equal(model, shrunk, self.samples)
         return PassResult(shrunk, (*log, *(entry for plan in plans for entry in self._entries(plan))))
+
+    def decide(self, model: ir.Model) -> list[Plan]:
+        """What of each group goes, and in which order it would."""
+        groups, _ = prunable(model, self.protect)
+        plans = self._plans(model, groups)
+        measure_influence(model, plans, self.samples, 1 - self.budget)
+        if self.kind != "latency":
+            allocate(plans, CountLedger(model, self.kind, groups), self.budget)
+        elif self.latencies is not None:
+            allocate_time(plans, LatencyLedger(model, groups, self.latencies), self.budget)
+        else:
+            raise RequestError("a budget of time needs measured latencies", mend="foldpress run, or foldpress prune")
+        return plans
 
     def _plans(self, model: ir.Model, groups: list[ChannelGroup]) -> list[Plan]:
         slots = {str(slot.node.name): slot for group in groups for slot in group.consumers if has_gram(slot)}
@@ -72,25 +86,10 @@ class PruneStructured:
         consumers = [replace(problems[str(slot.node.name)], slot=slot) for slot in group.consumers if has_gram(slot)]
         chunk = -(-self.multiple // group.width)
         score = possible_score(group, self.score)
+        least = chunk if group.least else 0
         if score == "obs":
-            return Plan(group, consumers, removal_order(consumers, group.channels, chunk, chunk))
-        return Plan(group, consumers, order_of(channel_costs(model, group, consumers, score), chunk, chunk))
-
-    def _repair(self, model: ir.Model, plans: list[Plan]) -> None:
-        """First every consumer by itself; then all that is behind a cut, for what the cuts do together."""
-        original = copy_graph(model)
-        kept: dict[str, Indices] = {}
-        problems: dict[str, Consumer] = {}
-        for plan in plans:
-            for one in plan.consumers:
-                name = str(one.slot.node.name)
-                left = one.without(plan.gone())
-                kept[name], problems[name] = np.intersect1d(kept.get(name, left), left), one
-        for name, one in problems.items():
-            refit(model, one, kept[name])
-        for plan in plans:
-            mask_group(model, plan.group, plan.keep())
-        reconstruct(original, model, kept, self.samples)
+            return Plan(group, consumers, removal_order(consumers, group.channels, chunk, least))
+        return Plan(group, consumers, order_of(channel_costs(model, group, consumers, score), chunk, least))
 
     def _entries(self, plan: Plan) -> list[LogEntry]:
         """One for every layer that makes the channels."""
@@ -118,8 +117,29 @@ def too_wide(group: ChannelGroup) -> str | None:
     return None
 
 
-def layers_to_observe(model: ir.Model) -> list[Slot]:
-    """The layers whose inputs' Gram matrices pruning needs, each once."""
-    groups = [group for group in find_groups(model)[0] if too_wide(group) is None]
-    slots = [slot for group in groups for slot in group.consumers if has_gram(slot)]
+def prunable(model: ir.Model, protect: Sequence[str] = ()) -> tuple[list[ChannelGroup], list[tuple[str, str]]]:
+    """Groups that may be cut, and for every other layer that makes channels its name and the reason why it is not.
+
+    Raises:
+        RequestError: `protect` names a layer that there is not.
+    """
+    groups, declined = find_groups(model)
+    layers = sorted({*(name for name, _ in declined), *(name for group in groups for name in layers_of(group))})
+    if unknown := sorted(set(protect) - set(layers)):
+        raise RequestError(f"protect: there is no layer {', '.join(unknown)}", available=", ".join(layers))
+    reasons = {group.name: _protected(group, protect) or too_wide(group) for group in groups}
+    for group in groups:
+        if (reason := reasons[group.name]) is not None:
+            declined += [(name, reason) for name in _layers(group)]
+    return [group for group in groups if reasons[group.name] is None], declined
+
+
+def _protected(group: ChannelGroup, protect: Sequence[str]) -> str | None:
+    asked = sorted(layers_of(group) & set(protect))
+    return f"{', '.join(asked)} is to stay as it is" if asked else None
+
+
+def layers_to_observe(model: ir.Model, protect: Sequence[str] = ()) -> list[Slot]:
+    """The layers whose inputs' Gram matrices pruning needs, each once; for `protect` see `prunable`."""
+    slots = [slot for group in prunable(model, protect)[0] for slot in group.consumers if has_gram(slot)]
     return list({str(slot.node.name): slot for slot in slots}.values())

@@ -1,0 +1,50 @@
+"""What pruning did to the time: the pruned graph in turns with the unpruned one, both in the precision that ships."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from foldpress.benchmark.latency import block_medians
+from foldpress.benchmark.plan import LatencyPlan
+from foldpress.benchmark.ratios import Ratio, ratio_of
+from foldpress.choice import elsewhere
+from foldpress.data import Dataset
+from foldpress.graph import save_graph
+from foldpress.optimizer.passes import LogEntry
+from foldpress.optimizer.press import Press
+
+_PROCESSES, _SECONDS = 3, 3.0  # enough for an interval of one or two percent
+
+
+def enough(plan: LatencyPlan) -> LatencyPlan:
+    """The same place, with time for an interval that decisions can be made by."""
+    return replace(plan, processes=_PROCESSES, seconds=_SECONDS, half_width=None)
+
+
+def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> Ratio:
+    """How much of a reference's time a graph takes, in interleaved blocks of several fresh processes."""
+    with tempfile.TemporaryDirectory(prefix="foldpress.") as folder:
+        paths = {name: Path(folder) / f"{name}.onnx" for name in ("reference", "graph")}
+        save_graph(reference, paths["reference"])
+        save_graph(graph, paths["graph"])
+        blocks = block_medians(paths, samples, plan)
+    mine, theirs = ([rounds[:, None].tolist() for rounds in blocks[name]] for name in ("graph", "reference"))
+    return ratio_of(mine, theirs)
+
+
+def time_entry(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> LogEntry:
+    """What pruning did to the time: the graph that ships beside the unpruned one in the same precision."""
+    if why := elsewhere(press.target, plan.provider):
+        return LogEntry("pruned-time", "graph", "declined", f"not timed: {why}")
+    brief = replace(plan, processes=min(plan.processes, _PROCESSES), seconds=min(plan.seconds, _SECONDS))
+    ratio = time_ratio(press.unpruned(), graph, samples, brief)
+    where = f"in {press.describe()}, batch {plan.batch}, threads {plan.threads}"
+    interval = f" ({ratio.low:.3f}–{ratio.high:.3f})" if ratio.low is not None else ""
+    told = f"{ratio.value:.3f}{interval} of the unpruned graph's time {where}"
+    if ratio.excludes_one() and ratio.value > 1:
+        return LogEntry(
+            "pruned-time", "graph", "declined", f"pruning costs time: {told}; a budget in latency would not"
+        )
+    return LogEntry("pruned-time", "graph", "done", told if ratio.excludes_one() else f"pruning saves no time: {told}")
