@@ -71,8 +71,9 @@ def test_dead_channels_do_not_make_a_group_free(dead: int) -> None:
     assert threefold / single == pytest.approx(9, rel=1e-3)
 
 
-def test_a_stream_counts_by_what_repair_leaves_of_it() -> None:
+def test_a_stream_counts_by_what_repair_leaves_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: streams at the price of inner channels, whose error later layers take back; inner channels at another price."""
+    monkeypatch.setattr("topologies.RNG", np.random.default_rng(0))  # with half of the channels gone, both groups show
     model = build(TOPOLOGIES["residual sum"])
     data = Dataset(samples(model, 100))
     few = np.unique(np.linspace(0, 99, 64).astype(np.intp))
