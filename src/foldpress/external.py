@@ -4,6 +4,7 @@ A heavy weight in a file beside the graph is mapped into memory, not read: whoev
 more than that layer to be read, and a session gets the very same memory.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -38,6 +39,15 @@ def light_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, NDArray[np.
 
     with _standing_in(model, reference):
         return ir.to_proto(model), weights
+
+
+def graph_digest(model: ir.Model) -> str:
+    """SHA-256 of a graph and its weights."""
+    proto, weights = light_proto(model)
+    digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
+    for array in weights.values():
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 def in_memory(model: ir.Model) -> AbstractContextManager[None]:

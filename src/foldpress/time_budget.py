@@ -13,7 +13,7 @@ from foldpress.benchmark.plan import LatencyPlan
 from foldpress.choice import elsewhere
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
-from foldpress.graph import serialize
+from foldpress.external import graph_digest
 from foldpress.latency_cache import LatencyCache
 from foldpress.latency_table import measure_table
 from foldpress.optimizer.allocation import BudgetError
@@ -149,5 +149,6 @@ def _digest(press: Press, prune: Prune, latencies: Latencies) -> str:
         prune.score,
         curves,
         press.fingerprint(),
+        graph_digest(press.model),
     ]
-    return f"search {hashlib.sha256(json.dumps(facts).encode() + serialize(press.model)).hexdigest()}"
+    return f"search {hashlib.sha256(json.dumps(facts).encode()).hexdigest()}"

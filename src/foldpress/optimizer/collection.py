@@ -1,6 +1,5 @@
 """What static int8 has to learn from calibration samples, and the one pass that collects it."""
 
-import hashlib
 from collections.abc import Collection as Container
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
-from foldpress.external import light_proto
 from foldpress.optimizer.activations import BATCH_BYTES
 from foldpress.optimizer.chains import Chain, find_chains
 from foldpress.optimizer.channels import Channels, channels_of, split_channels
@@ -81,14 +79,6 @@ class Collection:
     def mean_layers(self) -> list[Layer]:
         """Layers whose mean inputs bias correction needs."""
         return weighted_layers(self.model)[0] if "bias-correction" in self.passes else []
-
-    def graph_digest(self) -> str:
-        """SHA-256 of the graph and its weights."""
-        proto, weights = light_proto(self.model)
-        digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
-        for array in weights.values():
-            digest.update(array.data)
-        return digest.hexdigest()
 
     def sample_digests(self) -> NDArray[np.uint8]:
         """The digest of every sample's inputs, [N, 16]."""

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from foldpress.data import Array, Dataset, Indices
-from foldpress.graph import batch_size, copy_graph, serialize
+from foldpress.graph import batch_size, copy_graph
 from foldpress.optimizer.allocation import Plan
 from foldpress.optimizer.hiding import hide, refit_consumers
 from foldpress.runtime import open_session, predict
@@ -104,7 +104,7 @@ class Outputs:
         return float(sum(_relative(mine, theirs) for mine, theirs in zip(found, self._expected, strict=True)))
 
     def _predict(self, model: ir.Model) -> list[Array]:
-        outputs = predict(open_session(serialize(model)), self._samples, self._batch, "measuring cuts")
+        outputs = predict(open_session(model), self._samples, self._batch, "measuring cuts")
         return [output for output in outputs if output.dtype.kind == "f"]
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import foldpress
 from foldpress.data import Indices
 from foldpress.errors import DataError, RequestError
+from foldpress.external import graph_digest
 from foldpress.files import read_arrays, write_arrays
 from foldpress.optimizer.collection import DIGEST_BYTES, Collection, Kind
 from foldpress.optimizer.gram import GramStatistics
@@ -118,7 +119,7 @@ class SavedStatistics:
 
 def sign(collection: Collection, collected: Learning) -> SavedStatistics:
     """Statistics with what they were collected from."""
-    graph, samples = collection.graph_digest(), collection.sample_digests()
+    graph, samples = graph_digest(collection.model), collection.sample_digests()
     return SavedStatistics(collected, graph, _versions(), samples, collection.numbers)
 
 
@@ -127,7 +128,7 @@ def requirements(collection: Collection) -> dict[str, str]:
     names = [tuple(layer.name for layer in layers) for layers in (collection.mean_layers, collection.gram_layers)]
     samples = collection.sample_digests()
     listed = (collection.tensors, names[0], names[1])
-    return _origin(collection.graph_digest(), _versions(), collection.kind, listed, samples, collection.numbers)
+    return _origin(graph_digest(collection.model), _versions(), collection.kind, listed, samples, collection.numbers)
 
 
 def load_statistics(path: Path | str) -> SavedStatistics:
