@@ -433,13 +433,31 @@ def test_termination_is_an_interruption() -> None:
         with command(as_json=False, quiet=True, verbose=False):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.getsignal(signal.SIGTERM)
+    assert _exit_code(terminated) == 130
+
+
+def test_an_interruption_stays_one_when_a_library_makes_it_an_error() -> None:
+    """Catches exit code 4 after Ctrl-C: it came while a library turned every exception into one of its own."""
+
+    def translated() -> None:
+        with command(as_json=False, quiet=True, verbose=False):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt as stopped:
+                raise RuntimeError("the library's own error") from stopped
+
+    assert _exit_code(translated) == 130
+
+
+def _exit_code(run: Callable[[], None]) -> object:
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
     try:
         with pytest.raises(SystemExit) as ended:
-            terminated()
+            run()
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert ended.value.code == 130
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    return ended.value.code
 
 
 @contextmanager

@@ -80,15 +80,17 @@ class Output:
 @contextmanager
 def command(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Output]:
     """Everything around a command: logging, progress, and errors told in one place with the right exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    interruption = _Interruption()
+    signal.signal(signal.SIGTERM, interruption)
+    signal.signal(signal.SIGINT, interruption)
     try:
         with _logging(verbose=verbose), _progress(quiet=quiet):
             yield Output(as_json)
-    except FoldpressError as error:
-        _fail(str(error), error.exit_code, as_json=as_json, trace=verbose and error.exit_code == _BROKE)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing half written is left", _INTERRUPTED, as_json=as_json, trace=False)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) or interruption.asked:
+            _fail("interrupted; nothing half written is left", _INTERRUPTED, as_json=as_json, trace=False)
+        if isinstance(error, FoldpressError):
+            _fail(str(error), error.exit_code, as_json=as_json, trace=verbose and error.exit_code == _BROKE)
         hint = "" if verbose else "\n(the traceback: -v)"
         _fail(f"foldpress broke: {type(error).__name__}: {error}{hint}", _BROKE, as_json=as_json, trace=verbose)
 
@@ -164,5 +166,12 @@ def _fail(message: str, code: int, *, as_json: bool, trace: bool) -> NoReturn:
     sys.exit(code)
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+class _Interruption:
+    """Raises what Ctrl-C raises, and remembers it: a library may turn the exception into one of its own."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> NoReturn:
+        self.asked = True
+        raise KeyboardInterrupt
