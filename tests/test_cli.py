@@ -15,7 +15,20 @@ import pytest
 
 from conftest import Classifier, Invoke, WriteRecipe
 
-COMMANDS = ("run", "init", "export", "prune", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor")
+COMMANDS = (
+    "run",
+    "init",
+    "export",
+    "prune",
+    "share",
+    "quantize",
+    "validate",
+    "bench",
+    "gate",
+    "report",
+    "inspect",
+    "doctor",
+)
 STAGES = ("export", "statistics", "precision", "press", "folds", "test", "latency", "agreement")
 GRAPHS = ("exported.onnx", "pruned.onnx", "quantized.onnx")
 LEFT = (*GRAPHS, "report.json", "report.html", "report.md", "junit.xml", "run.log", "manifest.json",
@@ -275,6 +288,7 @@ def test_export_prune_and_quantize(as_json: bool, work: Path, invoke: Invoke, tm
         "export": ["export", net],
         "prune": ["prune", net, "--macs", 0.8],
         "sparse": ["prune", net, "--method", "unstructured", "--sparsity", 0.5],
+        "share": ["share", net, "--bits", 3],
         "quantize": ["quantize", net, "--target", "auto"],
     }
     for name, command in commands.items():

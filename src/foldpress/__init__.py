@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.stages.inspect import inspect as inspect
     from foldpress.stages.prune import prune as prune
     from foldpress.stages.quantize import quantize as quantize
+    from foldpress.stages.share import share as share
     from foldpress.stages.validate import validate as validate
     from foldpress.storage.pack import pack as pack
     from foldpress.storage.unpack import unpack as unpack
@@ -55,6 +56,7 @@ _HOMES = {
     "quantize": "stages.quantize",
     "report": "saved",
     "run": "pipeline",
+    "share": "stages.share",
     "unpack": "storage.unpack",
     "validate": "stages.validate",
 }

@@ -21,7 +21,7 @@ from foldpress.job import Job, open_job
 from foldpress.judging import answers, judge, judged
 from foldpress.origin import parity_log
 from foldpress.pressing import Pressing
-from foldpress.products import EXPORTED, PRUNED, QUANTIZED, artifact, graphs
+from foldpress.products import EXPORTED, PRUNED, QUANTIZED, SHARED, artifact, graphs
 from foldpress.provenance import manifest_facts, stage_key
 from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
@@ -73,7 +73,7 @@ def _facts(here: RunDir, job: Job) -> dict[str, Any]:
     here.stage("statistics", [_STATISTICS], press.collect)
     chosen = here.stage("precision", [], press.choose)
     press.settle(chosen)
-    pressed = here.stage("press", [f"{PRUNED}*", f"{QUANTIZED}*"], lambda: press.ship(here))
+    pressed = here.stage("press", [f"{name}*" for name in (PRUNED, SHARED, QUANTIZED)], lambda: press.ship(here))
     scores = judge(here, job, press, predictions, chosen)
     here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, job))
     agreed = here.stage("agreement", [], lambda: _agree(here, job))

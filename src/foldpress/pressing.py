@@ -12,6 +12,7 @@ from foldpress.drop_budget import loss_of, meet_drop
 from foldpress.folds import Folds
 from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.codebook_file import CodebookFile
 from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
@@ -22,7 +23,7 @@ from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
-from foldpress.products import PRUNED, QUANTIZED
+from foldpress.products import PRUNED, QUANTIZED, SHARED
 from foldpress.pruned_time import time_entry
 from foldpress.recipe import Recipe
 from foldpress.rundir import RunDir
@@ -50,7 +51,7 @@ class Pressing:
         self.recipe, self.folds, self._store, self._loss = recipe, folds, store, loss_of(task)
         self._rounds: dict[tuple[int, int], Press] = {}  # those that are pressed otherwise than what ships
         self._plan = recipe.benchmark.plans(recipe.folds.seed)[0]
-        if recipe.prune is not None or recipe.quantize is not None:
+        if any(table is not None for table in (recipe.prune, recipe.share, recipe.quantize)):
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)
         table = recipe.quantize or QuantizeTable()
@@ -60,6 +61,7 @@ class Pressing:
             folds.development.select(rows),
             folds.numbers[:, rows],
             prune=_prune(recipe.prune),
+            share=None if recipe.share is None else recipe.share.asked(),
             target=_target(recipe),
             ranges=table.calibration,
             precision=Precision(table.precision, table.bits),
@@ -102,10 +104,11 @@ class Pressing:
         if pressed.pruned is not None and self.press.removes_channels:
             shipped = pressed.quantized or pressed.pruned
             log.append(time_entry(self.press, shipped, self.folds.development, self._plan))
-        for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
+        made = {PRUNED: pressed.pruned, SHARED: pressed.shared, QUANTIZED: pressed.quantized}
+        for name, graph in made.items():
             remove_graph(here / name)
             if graph is not None:
-                written = apply(last, graph)
+                written = apply([CodebookFile(), *last] if name == SHARED else last, graph)
                 save_graph(written.model, here / name)
                 log += written.log
         return {"log": [entry.as_json() for entry in log]}
@@ -121,7 +124,7 @@ class Pressing:
         return self._last(self.press.ship())
 
     def _last(self, pressed: Pressed) -> ir.Model:
-        return pressed.quantized or pressed.pruned or self.cleaned.model
+        return pressed.last or self.cleaned.model
 
 
 def _prune(table: PruneTable | None) -> Prune | None:

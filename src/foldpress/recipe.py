@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, PrivateAttr, ValidationError
+from pydantic import BeforeValidator, PrivateAttr, ValidationError, model_validator
 
 from foldpress.errors import RecipeError
 from foldpress.tables.benchmark import BenchmarkTable
@@ -17,6 +17,7 @@ from foldpress.tables.gate import GateTable
 from foldpress.tables.model import ModelTable
 from foldpress.tables.prune import PruneTable
 from foldpress.tables.quantize import QuantizeTable
+from foldpress.tables.share import ShareTable
 
 _Table = TypeVar("_Table", bound=Table)
 
@@ -28,6 +29,7 @@ class Recipe(Table):
     data: DataTable
     folds: FoldsTable = FoldsTable()
     prune: PruneTable | None = None
+    share: ShareTable | None = None
     quantize: Annotated[QuantizeTable | None, BeforeValidator(lambda given: None if given is False else given)] = (
         QuantizeTable()
     )
@@ -35,6 +37,20 @@ class Recipe(Table):
     gate: GateTable
     _folder: Path = PrivateAttr(default=Path())
     _name: str = PrivateAttr(default="recipe.toml")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_weights_stay_float(cls, document: Any) -> Any:
+        """Codebooks make a file small, not fast: int8 comes on top only where it is asked for."""
+        if isinstance(document, dict) and "share" in document:
+            return {"quantize": False} | document
+        return document
+
+    @model_validator(mode="after")
+    def _shared_values_survive(self) -> "Recipe":
+        if self.share is not None and self.quantize is not None:
+            self.share.check_with(self.quantize)
+        return self
 
     @property
     def folder(self) -> Path:

@@ -1,6 +1,6 @@
 """Compression for the k-fold check: the graph that ships, and for every fold one that has not seen it.
 
-Statistics are collected once for all folds. Where pruning itself learns from data, every round has a network of its own,
+Statistics are collected once for all folds. Where pruning or sharing learns from data, every round has a network of its own,
 so ranges are collected anew for each; else one pass of calibration serves all rounds.
 """
 
@@ -22,9 +22,11 @@ from foldpress.optimizer.pruning import Pruning
 from foldpress.optimizer.quantize import STATIC_INT8, Quantize
 from foldpress.optimizer.ranges import Method
 from foldpress.optimizer.rounds import Rounds
+from foldpress.optimizer.share import Share
+from foldpress.optimizer.sharing import Sharing
 from foldpress.optimizer.targets import Target
 from foldpress.precision import Precision
-from foldpress.weight_passes import WeightPass
+from foldpress.weight_passes import KEEP_VALUES, WeightPass
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +34,14 @@ class Pressed:
     """The graphs of one round, each None where its stage was not asked for, and the log of both."""
 
     pruned: ir.Model | None
+    shared: ir.Model | None
     quantized: ir.Model | None
     log: tuple[LogEntry, ...]
+
+    @property
+    def last(self) -> ir.Model | None:
+        """The graph that ships, None where nothing was asked for."""
+        return self.quantized or self.shared or self.pruned
 
 
 class Press:
@@ -44,6 +52,7 @@ class Press:
         calibration: the samples to learn from.
         numbers: their fold numbers, [repeats, N].
         prune: what to prune, or None.
+        share: which weights are to share values, or None.
         target: what to quantize for, or None.
         ranges: how they are chosen.
         precision: what the graph is to hold and compute in; "auto" has to be settled by `at`.
@@ -63,6 +72,7 @@ class Press:
         numbers: Indices,
         *,
         prune: Prune | None,
+        share: Share | None = None,
         target: Target | None,
         ranges: Method = "auto",
         precision: Precision = STATIC_INT8,
@@ -72,7 +82,10 @@ class Press:
         statistics: Callable[[Collection], Learning] = Collection.collect,
     ) -> None:
         self._pruning = Pruning(model, prune, Rounds(calibration, numbers))
+        if share is not None and weights is None:
+            weights = KEEP_VALUES
         self._quantize = Quantize(target, precision, ranges, tuple(keep_float), float_macs, weights)
+        self._sharing = Sharing(self._pruning, share, self._quantize.levels)
         self._statistics = statistics
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
         halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
@@ -122,7 +135,12 @@ class Press:
     @property
     def learns(self) -> bool:
         """Whether the calibration samples decide anything."""
-        return self._pruning.learns or self._quantize.learns
+        return self._float_learns or self._quantize.learns
+
+    @property
+    def _float_learns(self) -> bool:
+        """Whether every round has a float network of its own."""
+        return self._pruning.learns or self._sharing.learns
 
     def describe(self) -> str:
         """What the layers of its graphs compute in, and for which target."""
@@ -140,6 +158,8 @@ class Press:
         """Collect the statistics that all rounds share. Otherwise the first round does it."""
         if self._pruning.learns:
             _ = self._pruning.grams
+        elif self._sharing.learns:
+            _ = self._sharing.grams
         elif self.learns:
             self._shared()
 
@@ -152,17 +172,17 @@ class Press:
 
     def pruning(self, prune: Prune | None) -> "Press":
         """The same press with another budget for the same layers, or none; it shares what pruning learns from."""
-        return self._of(self._pruning.by(prune), self._quantize)
+        return self._of(self._pruning.by(prune), self._sharing.share, self._quantize)
 
     def halves(self, fold: int | None, repeat: int) -> "Press":
         """A press of float32 for what the round without `fold` may look at, with two folds: folds stay whole where they can."""
         halves = self._pruning.rounds.halves(fold, repeat)
-        return self._of(Pruning(self.model, self.prune, halves), replace(self._quantize, target=None))
+        return self._of(Pruning(self.model, self.prune, halves), None, replace(self._quantize, target=None))
 
     def rough(self, model: ir.Model, samples: Dataset) -> ir.Model:
         """Another graph in the precision of this press, good for timing alone: `samples` may be few and made up."""
         plain = Pruning(model, None, Rounds.undivided(samples))
-        return self._of(plain, replace(self._quantize, weights=())).ship().quantized or model
+        return self._of(plain, None, replace(self._quantize, weights=())).ship().quantized or model
 
     def unpruned(self) -> ir.Model:
         """The graph that nothing was cut from in the precision of this press, good for timing alone."""
@@ -174,8 +194,8 @@ class Press:
         return widths, self.rough(cut, self._pruning.rounds.few())
 
     def float_graph(self) -> ir.Model:
-        """What is quantized: the graph pruned on all folds, or the one that was given."""
-        return self._pruning.without(None, 0).model
+        """What is quantized: the graph pruned and shared on all folds, or the one that was given."""
+        return self._sharing.without(None, 0).model
 
     def ship(self) -> Pressed:
         """The graphs that learned from all folds."""
@@ -188,10 +208,11 @@ class Press:
         pressed: Pressed = self._once(f"graph {self.describe()}", self.ship)
         return pressed
 
-    def _of(self, pruning: Pruning, quantize: Quantize) -> "Press":
+    def _of(self, pruning: Pruning, share: Share | None, quantize: Quantize) -> "Press":
         """A press of another network. What is stored belongs to the one that ships."""
         other = copy(self)
-        other._pruning, other._quantize, other._made = pruning, quantize, {}
+        other._pruning, other._sharing, other._quantize = pruning, Sharing(pruning, share, quantize.levels), quantize
+        other._made = {}
         other._statistics = Collection.collect
         return other
 
@@ -202,16 +223,17 @@ class Press:
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
         pruned = self._pruning.without(fold, repeat)
-        kept = pruned.model if self.prune else None
+        shared = self._sharing.without(fold, repeat)
+        kept = pruned.model if self.prune else None, shared.model if self._sharing.share else None
         if self.target is None:
-            return Pressed(kept, None, pruned.log)
-        learned = self._learned(pruned.model, fold, repeat) if self._quantize.learns else None
-        made = self._quantize.apply(pruned.model, learned, partial(self._pruning.rounds.seen, fold, repeat))
-        return Pressed(kept, made.model, pruned.log + made.log)
+            return Pressed(*kept, None, pruned.log + shared.log)
+        learned = self._learned(shared.model, fold, repeat) if self._quantize.learns else None
+        made = self._quantize.apply(shared.model, learned, partial(self._pruning.rounds.seen, fold, repeat))
+        return Pressed(*kept, made.model, pruned.log + shared.log + made.log)
 
     def _learned(self, model: ir.Model, fold: int | None, repeat: int) -> Any:
         """What the network of a round has learned; where it is the round's own, it saw that round's samples only."""
-        if not self._pruning.learns:
+        if not self._float_learns:
             return self._quantize.learned(self._shared(), fold, repeat)
         seen = Rounds.undivided(self._pruning.rounds.seen(fold, repeat))
         collect = partial(self._quantize.collect, model, seen, Collection.collect)

@@ -20,6 +20,7 @@ from foldpress.optimizer.codebook import Method, Per, shared
 from foldpress.optimizer.gptq import squared_error, too_wide
 from foldpress.optimizer.layers import Layer, Matrices, weighted_layers
 from foldpress.optimizer.passes import Action, LogEntry, PassResult
+from foldpress.optimizer.weight_grid import grid_scales
 
 _FIXED = {"binary": 2, "ternary": 3}
 FIRST, LAST = "first", "last"
@@ -53,7 +54,8 @@ class ShareWeights:
     """Let the weights of every layer share values.
 
     `grams` holds G of the layers by name, [D + 1, D + 1] or [G, D + 1, D + 1], see `foldpress.optimizer.gram`; without one,
-    a layer's weights all count the same.
+    a layer's weights all count the same. `levels` is the largest integer of a weight, where weights are to be int8: then the
+    values of k-means are integers, and ±levels two more of them.
 
     Raises:
         RequestError: there is no layer, or none of a name in `keep_float`.
@@ -61,6 +63,7 @@ class ShareWeights:
 
     asked: Share
     grams: Mapping[str, NDArray[np.float64]]
+    levels: int | None = None
     name: str = "shared-weights"
 
     def __call__(self, model: ir.Model) -> PassResult:
@@ -81,20 +84,20 @@ class ShareWeights:
         weight = layer.matrices(model)
         count = self.asked.values(weight)
         before = find_codebooks(_rows(weight, self.asked.per))
-        if before is not None and before.values.shape[1] <= count + int((weight == 0).any()):
+        if not self._integers and before is not None and before.values.shape[1] <= count + int((weight == 0).any()):
             return self._entry(layer, "declined", f"it has no more than {before.values.shape[1]} values as it is")
         hessian, means, note = self._learned(layer, weight)
         if layer.bias(model) is not None:  # which makes up for what a change does to the mean
             hessian = hessian - means[:, :, None] * means[:, None]
         with one_thread():
-            found = shared(weight, hessian, self.asked.method, count, self.asked.per)
+            found = shared(weight, hessian, self.asked.method, count, self.asked.per, self._integers)
         found = found.astype(np.float32).astype(np.float64)
         energy = squared_error(weight, hessian)
         error = squared_error(found - weight, hessian) / energy if energy else 0.0
         layer.store(model, found)
         if layer.bias(model) is not None:
             layer.add_to_bias(model, ((weight - found) @ means[..., None]).ravel())
-        detail = f"{_described(found, self.asked.per)}, error {error:.1e} of its output's energy{note}"
+        detail = f"{self._described(found)}, error {error:.1e} of its output's energy{note}"
         return self._entry(layer, "done", detail)
 
     def _learned(self, layer: Layer, weight: Matrices) -> tuple[Matrices, Matrices, str]:
@@ -106,6 +109,20 @@ class ShareWeights:
         gram = self.grams[layer.name].reshape(groups, size + 1, size + 1)
         gram = gram / gram[:, -1:, -1:]
         return gram[:, :-1, :-1], gram[:, -1, :-1], ""
+
+    @property
+    def _integers(self) -> int | None:
+        """`levels`, where values have to be integers: one magnitude is the scale itself."""
+        return self.levels if self.asked.method == "kmeans" else None
+
+    def _described(self, weight: Matrices) -> str:
+        """How many values, and the bits of a weight's place among them once places are coded."""
+        if self._integers:
+            integers = np.round(weight / grid_scales(weight, self._integers))
+            return f"{len(np.unique(integers))} integers, {entropy(integers):.2f} bits for each weight"
+        books = find_codebooks(_rows(weight, self.asked.per))
+        assert books is not None  # noqa: S101  # at most 2^8, zero included
+        return f"{books.values.shape[1]} values by {self.asked.per}, {entropy(books.places):.2f} bits for each weight"
 
     def _entry(self, layer: Layer, action: Action, detail: str) -> LogEntry:
         return LogEntry(self.name, layer.name, action, detail)
@@ -130,10 +147,3 @@ def _kept(layers: Sequence[Layer], asked: Sequence[str]) -> set[str]:
 def _rows(weight: Matrices, per: Per) -> NDArray[np.float32]:
     rows = weight.reshape(1, -1) if per == "tensor" else weight.reshape(-1, weight.shape[-1])
     return rows.astype(np.float32)
-
-
-def _described(weight: Matrices, per: Per) -> str:
-    """How many values, and the bits of a weight's place among them once places are coded."""
-    books = find_codebooks(_rows(weight, per))
-    assert books is not None  # noqa: S101  # at most 2^8, zero included
-    return f"{books.values.shape[1]} values by {per}, {entropy(books.places):.2f} bits for each weight"

@@ -14,6 +14,7 @@ from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.drop_budget import Loss, loss_of
 from foldpress.graph import input_specs, load_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.codebook_file import CodebookFile
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import LogEntry, apply
 from foldpress.optimizer.press import Press, Pressed
@@ -57,7 +58,9 @@ def press_file(
     found = settle(asked, dataset, LatencyPlan(), _loss(task, dataset))
     press = settled(asked, found)
     pressed = press.ship()
-    written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
+    last = lean(keep_metadata=keep_metadata)
+    codebooks = [CodebookFile()] if pressed.last is pressed.shared is not None else []
+    written = apply([*codebooks, *last], pressed.last or cleaned.model)
     timed = _timed(press, pressed, dataset)
     save_graph(written.model, output)
     before = (*cleaned.log, *(drawn.log if asked.learns else ()))
