@@ -1,10 +1,11 @@
 """Train both networks, then compress them as Deep Compression does, and write the weights of before and after.
 
     pruned     the smallest weights of all become zero, a few more in every epoch, while the rest learns to do without
-    taught     by the outputs of the uncompressed LeNet-5, on images mirrored half of the time
+    taught     by the outputs of the uncompressed LeNet-5, for the images and for their mirror images
     shared     the weights that are left take 16 values in each layer, 32 in a convolution, which then learn on
 
-NETWORK.safetensors and NETWORK-small.safetensors go beside this file, or to the folder that FOLDPRESS_NETWORKS names.
+NETWORK.safetensors and NETWORK-small.safetensors go beside this file, or to the folder that FOLDPRESS_NETWORKS names. A network
+whose uncompressed weights are there is not trained again.
 Usage: python models/lenet/train.py [network …]
 """
 
@@ -12,11 +13,14 @@ import copy
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from data import load, load_train
 from model import NETWORKS
+from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
@@ -32,7 +36,10 @@ from foldpress.training.teachers import Teacher
 
 WEIGHTS = Path(os.environ.get("FOLDPRESS_NETWORKS", Path(__file__).resolve().parent))
 TEACHER = "lenet-5"
-EPOCHS = {"lenet-300-100": (20, 24, 4), "lenet-5": (10, 12, 3)}  # of training, of pruning, of tuning the values
+EPOCHS = {
+    "lenet-300-100": (20, 12, 2),
+    "lenet-5": (10, 6, 2),
+}  # of training, and on twice as many images of pruning and tuning
 SPARSITY = {"lenet-300-100": 0.93, "lenet-5": 0.94}
 BITS = {"conv1": 5, "conv2": 5, "fc1": 4, "fc2": 4, "fc3": 4}
 LEARNING_RATE, TUNING_RATE = 2e-3, 5e-4
@@ -41,7 +48,7 @@ SOFT = Loss(gamma=0.9, temperature=4.0)
 
 def plan(epochs: int, learning_rate: float) -> Plan:
     """Nothing is held back: how long to train was chosen on other splits of the training images."""
-    return Plan(epochs, 128, learning_rate, held_back=0, patience=None, augment=mirror)
+    return Plan(epochs, 128, learning_rate, held_back=0, patience=None)
 
 
 def mirror(images: Tensor) -> Tensor:
@@ -52,11 +59,12 @@ def mirror(images: Tensor) -> Tensor:
 def train(network: str, pool: Pool) -> nn.Module:
     """The uncompressed network."""
     torch.manual_seed(0)
-    return distill(NETWORKS[network](), pool, (), Loss(), plan(EPOCHS[network][0], LEARNING_RATE), label=network).module
+    mirroring = replace(plan(EPOCHS[network][0], LEARNING_RATE), augment=mirror)
+    return distill(NETWORKS[network](), pool, (), Loss(), mirroring, label=network).module
 
 
 def compress(network: str, trained: nn.Module, teacher: nn.Module, pool: Pool) -> nn.Module:
-    """A copy with few weights, of few values."""
+    """A copy with few weights, of few values; the pool does not change, so the teacher is asked but once."""
     small = copy.deepcopy(trained)
     names = tuple(name for name, value in small.named_parameters() if value.ndim > 1)
     _, pruning, tuning = EPOCHS[network]
@@ -75,6 +83,16 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((torch.cat([model(part) for part in images.split(500)]).argmax(1) == labels).float().mean())
 
 
+def known(network: str) -> nn.Module | None:
+    """The network as it was trained before, if it was."""
+    path = WEIGHTS / f"{network}.safetensors"
+    if not path.is_file():
+        return None
+    model = NETWORKS[network]().eval()
+    model.load_state_dict(load_file(path))
+    return model
+
+
 def save(model: nn.Module, name: str) -> None:
     """Write the weights, all or nothing."""
     path = WEIGHTS / f"{name}.safetensors"
@@ -88,11 +106,12 @@ def main(networks: list[str]) -> None:
     torch.set_num_threads(1)  # on a busy machine two wait for each other
     images, labels = load_train()
     pool = Pool(Dataset({"input": images}, labels))
+    both = Pool(Dataset({"input": np.concatenate([images, images[..., ::-1]])}, np.tile(labels, 2)))
     held_out = [torch.from_numpy(part) for part in load()]
     trained: dict[str, nn.Module] = {}
     for name in dict.fromkeys([TEACHER, *networks]):
         start = time.process_time()
-        trained[name] = train(name, pool)
+        trained[name] = known(name) or train(name, pool)
         save(trained[name], name)
         seconds = time.process_time() - start
         print(
@@ -101,7 +120,7 @@ def main(networks: list[str]) -> None:
         )
     for name in networks:
         start = time.process_time()
-        small = compress(name, trained[name], trained[TEACHER], pool)
+        small = compress(name, trained[name], trained[TEACHER], both)
         save(small, f"{name}-small")
         seconds = time.process_time() - start
         print(f"{name}: compressed in {seconds:.0f} CPU seconds; accuracy {accuracy(small, *held_out):.2%}", flush=True)
