@@ -10,13 +10,11 @@ Usage: python tests/perf/shared_weights.py [network …]
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
 
-import numpy as np
 import onnx_ir as ir
 
 import foldpress
@@ -24,12 +22,13 @@ from foldpress.codebook_weights import entropy
 from foldpress.cost import stored_weight
 from foldpress.graph import initializer, load_graph
 from foldpress.optimizer import codebook
-from foldpress.storage.pack import Packed
 
 MODELS = Path(__file__).parents[2] / "models/lenet"
 WEIGHTS = Path(os.environ.get("FOLDPRESS_NETWORKS", MODELS))
 NETWORKS = {"lenet-300-100": "model:lenet_300_100", "lenet-5": "model:lenet_5"}
 SAMPLES = 2048
+INDICES = (ir.DataType.UINT2, ir.DataType.UINT4, ir.DataType.UINT8)
+CODED = 1024  # bytes; smaller tensors are compressed with all the rest
 ASKED: list[dict[str, Any]] = [
     {"method": "binary", "per": "channel"}, {"method": "ternary", "per": "channel"}, {"method": "ternary"},
     *({"bits": bits} for bits in (1, 2, 3, 4, 6, 8)), *({"bits": bits, "per": "channel"} for bits in (1, 2, 4)),
@@ -62,7 +61,9 @@ def line(exported: Path, asked: dict[str, Any]) -> str:
     foldpress.share(exported, shared, data="data:load_train", samples=SAMPLES, **asked)
     test = foldpress.validate(exported, shared, data="data:load", limits={"max_drop": 0.005})["accuracy"]["test"]
     packed = foldpress.pack(shared)
-    best, taken = entropy_bytes(load_graph(shared)), sum(row["packed_bytes"] for row in indices(packed))
+    stored = places(load_graph(shared))
+    best = sum(entropy(array) * array.size / 8 for array in stored.values())
+    taken = sum(row["packed_bytes"] for row in packed.tensors if row["name"] in stored)
     name = " ".join(str(value) for value in asked.values())
     errors = (
         f"error {1 - test['baseline']:.2%} → {1 - test['artifact']:.2%}, bound of the drop {test['drop_upper']:.2%}"
@@ -73,29 +74,16 @@ def line(exported: Path, asked: dict[str, Any]) -> str:
     )
 
 
-def places(model: ir.Model) -> Iterator[ir.Value]:
-    """The stored indices of every layer that has enough of them to be coded."""
+def places(model: ir.Model) -> dict[str, Any]:
+    """The stored indices that are long enough to be coded by themselves, by name."""
+    found = {}
     for node in model.graph:
         value = stored_weight(model, node.inputs[1]) if node.op_type in ("Conv", "Gemm", "MatMul") else None
-        if value is not None and value.dtype in (ir.DataType.UINT2, ir.DataType.UINT4, ir.DataType.UINT8):
-            yield value
-
-
-def indices(packed: Packed) -> list[dict[str, Any]]:
-    """The rows of their tensors."""
-    return [
-        row
-        for row in packed.tensors
-        if row["name"] in {value.name for value in places(load_graph(packed.output.with_suffix(".onnx")))}
-    ]
-
-
-def entropy_bytes(model: ir.Model) -> float:
-    """Of the indices that are coded by themselves."""
-    stored = [
-        np.asarray(initializer(model, value)).astype(int) for value in places(model) if value.const_value.nbytes >= 1024
-    ]  # type: ignore[union-attr]
-    return sum(entropy(array) * array.size / 8 for array in stored)
+        array = initializer(model, value)
+        if value is not None and array is not None and value.const_value is not None:
+            if value.dtype in INDICES and value.const_value.nbytes >= CODED:
+                found[str(value.name)] = array.astype(int)
+    return found
 
 
 if __name__ == "__main__":
