@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.saved import gate as gate
     from foldpress.saved import report as report
     from foldpress.stages.export import export as export
+    from foldpress.stages.factorize import factorize as factorize
     from foldpress.stages.inspect import inspect as inspect
     from foldpress.stages.prune import prune as prune
     from foldpress.stages.quantize import quantize as quantize
@@ -44,6 +45,7 @@ _HOMES = {
     "collect_statistics": "calibration",
     "doctor": "checkup",
     "export": "stages.export",
+    "factorize": "stages.factorize",
     "gate": "saved",
     "init": "templates",
     "inspect": "stages.inspect",

@@ -2,12 +2,12 @@
 
 from foldpress.rundir import RunDir
 
-EXPORTED, PRUNED, QUANTIZED = "exported.onnx", "pruned.onnx", "quantized.onnx"
+EXPORTED, PRUNED, FACTORIZED, QUANTIZED = "exported.onnx", "pruned.onnx", "factorized.onnx", "quantized.onnx"
 
 
 def graphs(here: RunDir) -> list[str]:
     """The graphs of this run, in order; the last one ships."""
-    return [name for name in (EXPORTED, PRUNED, QUANTIZED) if (here / name).is_file()]
+    return [name for name in (EXPORTED, PRUNED, FACTORIZED, QUANTIZED) if (here / name).is_file()]
 
 
 def artifact(here: RunDir) -> str:

@@ -57,7 +57,7 @@ def press_file(
     found = settle(asked, dataset, LatencyPlan(), _loss(task, dataset))
     press = settled(asked, found)
     pressed = press.ship()
-    written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
+    written = apply(lean(keep_metadata=keep_metadata), pressed.last or cleaned.model)
     timed = _timed(press, pressed, dataset)
     save_graph(written.model, output)
     before = (*cleaned.log, *(drawn.log if asked.learns else ()))
@@ -77,7 +77,7 @@ def _loss(task: str, dataset: Dataset) -> Loss:
 
 
 def _timed(press: Press, pressed: Pressed, samples: Dataset) -> list[LogEntry]:
-    """What structured pruning did to the time."""
-    if pressed.pruned is None or not press.removes_channels:
+    """What structured pruning or factorization did to the time."""
+    if pressed.floating is None or not press.changes_shapes:
         return []
-    return [time_entry(press, pressed.pruned, samples, LatencyPlan())]
+    return [time_entry(press, pressed.floating, samples, LatencyPlan())]

@@ -69,13 +69,16 @@ class CountCosts:
         self._model, self._counted = model, kind
         self.total = self._count(model)
         self._shapes = sample_shapes(model)
+        self._shares: dict[tuple[str, Option], float] = {}
         self._parts: dict[str, tuple[ir.Model, float, float]] = {}
 
     def share(self, layer: Layer, option: Option) -> float:
         """An option that saves what is asked for at the price of a larger file is worth nothing."""
-        part, full, size = self._part(layer)
-        made = sketched(part, layer, option)
-        return self._count(made) / full if _bytes(made) <= size else 1.0
+        if (layer.name, option) not in self._shares:
+            part, full, size = self._part(layer)
+            made = sketched(part, layer, option)
+            self._shares[layer.name, option] = self._count(made) / full if _bytes(made) <= size else 1.0
+        return self._shares[layer.name, option]
 
     def saved(self, layer: Layer, option: Option) -> float:
         """In what the budget counts."""

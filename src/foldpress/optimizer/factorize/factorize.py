@@ -1,6 +1,6 @@
 """The pass: factorize the layers where it costs the outputs least for what it saves, down to a budget."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,11 @@ from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.factorize.allocation import allocate_offers, measure_influences
-from foldpress.optimizer.factorize.costs import CountCosts, LayerTimes, TimeCosts
+from foldpress.optimizer.factorize.costs import Costs, CountCosts, LayerTimes, TimeCosts
 from foldpress.optimizer.factorize.forms import Method, factorizable
 from foldpress.optimizer.factorize.offers import LayerOffers, make_offers
 from foldpress.optimizer.factorize.part import replace_layer
+from foldpress.optimizer.factorize.product import Product
 from foldpress.optimizer.factorize.repair import factors_in_place
 from foldpress.optimizer.ledger import Budget
 from foldpress.optimizer.passes import LogEntry, PassResult
@@ -53,32 +54,34 @@ class Factorize:
         """Choose, fit, replace; the log has one line for every layer, factorized or not."""
         declined = factorizable(model, self.method, self.protect)[1]
         rows = self.decide(model)
-        taken = [row for row in rows if row.taken is not None]
-        products = factors_in_place(model, taken, self.samples)
-        factorized = copy_graph(model)
-        for row in taken:
-            assert row.taken is not None  # noqa: S101  # see above
-            replace_layer(factorized, row.layer, row.taken.option, products[row.layer.name])
-        ShapeInferencePass(data_prop=True)(factorized)
+        products = factors_in_place(model, [row for row in rows if row.taken is not None], self.samples)
+        factorized = with_factors(model, rows, products)
         prove_equal(model, factorized, self.samples)
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in declined]
         return PassResult(factorized, (*log, *(self._entry(row) for row in rows)))
 
     def decide(self, model: ir.Model) -> list[LayerOffers]:
         """What each layer offers, and what of it is taken."""
+        rows = self.offers(model)
+        allocate_offers(rows, self.costs(model), self.budget)
+        return rows
+
+    def offers(self, model: ir.Model) -> list[LayerOffers]:
+        """What each layer offers, and how much it matters at the outputs."""
         layers, declined = factorizable(model, self.method, self.protect)
         if not layers:
             raise nothing_to_factorize(self.method, declined)
-        if self.kind != "latency":
-            costs: CountCosts | TimeCosts = CountCosts(model, self.kind)
-        elif self.times is not None:
-            costs = TimeCosts(self.times)
-        else:
-            raise RequestError("a budget of time needs measured times", mend="foldpress run, or foldpress factorize")
-        rows = make_offers(model, layers, self.grams, costs)
+        rows = make_offers(model, layers, self.grams, self.costs(model))
         measure_influences(model, rows, self.samples, self.budget)
-        allocate_offers(rows, costs, self.budget)
         return rows
+
+    def costs(self, model: ir.Model) -> Costs:
+        """What the budget counts."""
+        if self.kind != "latency":
+            return CountCosts(model, self.kind)
+        if self.times is not None:
+            return TimeCosts(self.times)
+        raise RequestError("a budget of time needs measured times", mend="foldpress run, or foldpress factorize")
 
     def _entry(self, row: LayerOffers) -> LogEntry:
         what = "time" if self.kind == "latency" else self.kind
@@ -95,9 +98,20 @@ class Factorize:
         return LogEntry(self.name, row.layer.name, "declined", f"other layers give more for less error: {told}")
 
 
+def with_factors(model: ir.Model, rows: Sequence[LayerOffers], products: Mapping[str, Product]) -> ir.Model:
+    """A copy with the offers that are taken carried out; a layer that has none in `products` gets those it was offered with."""
+    made = copy_graph(model)
+    for row in rows:
+        if row.taken is not None:
+            replace_layer(made, row.layer, row.taken.option, products.get(row.layer.name, row.taken.product))
+    ShapeInferencePass(data_prop=True)(made)
+    return made
+
+
 def nothing_to_factorize(method: Method, declined: list[tuple[str, str]]) -> RequestError:
-    """Says why of the first few layers."""
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in declined[:3])
+    """Says why, with a layer for each of the first few reasons."""
+    examples = {reason: name for name, reason in reversed(declined)}
+    reasons = "; ".join(f"{name}: {reason}" for reason, name in [*examples.items()][:3])
     return RequestError(
         f"no layer of this graph can be factorized{'' if method == 'auto' else f' with method = {method!r}'}",
         available=reasons or "the graph has no weighted layer",

@@ -36,9 +36,10 @@ def alone(model: ir.Model, layer: Layer, shapes: Shapes) -> ir.Model:
         value.shape = ir.Shape(["N", *given[1:]])
         return part
     value.shape = ir.Shape(["N", math.prod(size or 0 for size in given[:-1]), given[-1]])
-    if layer.node.op_type == "Gemm":
+    flat = layer.node.op_type == "Gemm"
+    part.graph.outputs[0].shape = ir.Shape([None] * (2 if flat else 3))
+    if flat:
         _flatten(part, value, int(given[-1] or 0))
-    part.graph.outputs[0].shape = None
     return part
 
 
