@@ -15,20 +15,8 @@ import pytest
 
 from conftest import Classifier, Invoke, WriteRecipe
 
-COMMANDS = (
-    "run",
-    "init",
-    "export",
-    "prune",
-    "share",
-    "quantize",
-    "validate",
-    "bench",
-    "gate",
-    "report",
-    "inspect",
-    "doctor",
-)
+COMMANDS = ("run", "init", "export", "prune", "factorize", "share", "quantize", "validate", "bench", "gate", "report", "inspect",
+            "doctor")  # fmt: skip
 STAGES = ("export", "statistics", "precision", "press", "folds", "test", "latency", "agreement")
 GRAPHS = ("exported.onnx", "pruned.onnx", "quantized.onnx")
 LEFT = (*GRAPHS, "report.json", "report.html", "report.md", "junit.xml", "run.log", "manifest.json",

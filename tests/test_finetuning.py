@@ -80,9 +80,7 @@ def convolutions() -> nn.Module:
     return trained(Convolutions)
 
 
-def tuned(
-    module: nn.Module, prune: Prune, *, gradual: bool = False, plan: Plan = PLAN
-) -> tuple[MaskedNetwork, Press, PassResult]:
+def tuned(module: nn.Module, prune: Prune, *, gradual: bool = False, plan: Plan = PLAN) -> tuple[MaskedNetwork, Press, PassResult]:
     network = MaskedNetwork(module, samples())
     fitted = fit_inputs(samples(), input_specs(network.graph))
     press = Press(network.graph, fitted, np.zeros((1, len(fitted)), np.intp), prune=prune, target=None)

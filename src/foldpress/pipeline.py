@@ -50,7 +50,7 @@ class Report:
 
 
 def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, resume: bool = False) -> Report:
-    """The whole job: export, prune, quantize, benchmark, check on held-out folds and the test split, judge, report.
+    """The whole job: export, prune, factorize, quantize, benchmark, check on held-out folds and the test split, judge, report.
 
     Args:
         recipe: a recipe, or the path of one.

@@ -3,8 +3,8 @@
 from foldpress.rundir import RunDir
 
 EXPORTED, DISTILLED, FINETUNED = "exported.onnx", "distilled.onnx", "finetuned.onnx"
-PRUNED, SHARED, QUANTIZED = "pruned.onnx", "shared.onnx", "quantized.onnx"
-PRESSED = (PRUNED, SHARED, QUANTIZED)
+PRUNED, FACTORIZED, SHARED, QUANTIZED = "pruned.onnx", "factorized.onnx", "shared.onnx", "quantized.onnx"
+PRESSED = (PRUNED, FACTORIZED, SHARED, QUANTIZED)
 STUDENT = "student.safetensors"
 
 

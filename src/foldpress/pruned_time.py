@@ -1,4 +1,4 @@
-"""What pruning did to the time: the pruned graph in turns with the unpruned one, both in the precision that ships."""
+"""What pruning and factorization did to the time: the graph in turns with the one before, both in the precision that ships."""
 
 import tempfile
 from dataclasses import replace
@@ -35,16 +35,24 @@ def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: Lat
 
 
 def time_entry(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> LogEntry:
-    """What pruning did to the time: the graph that ships beside the unpruned one in the same precision."""
+    """What pruning and factorization did to the time: the graph that ships beside the one before in the same precision."""
+    name, what, before = _words(press)
     if why := elsewhere(press.target, plan.provider):
-        return LogEntry("pruned-time", "graph", "declined", f"not timed: {why}")
+        return LogEntry(name, "graph", "declined", f"not timed: {why}")
     brief = replace(plan, processes=min(plan.processes, _PROCESSES), seconds=min(plan.seconds, _SECONDS))
     ratio = time_ratio(press.unpruned(), graph, samples, brief)
     where = f"in {press.describe()}, batch {plan.batch}, threads {plan.threads}"
     interval = f" ({ratio.low:.3f}–{ratio.high:.3f})" if ratio.low is not None else ""
-    told = f"{ratio.value:.3f}{interval} of the unpruned graph's time {where}"
+    told = f"{ratio.value:.3f}{interval} of the {before} graph's time {where}"
     if ratio.excludes_one() and ratio.value > 1:
-        return LogEntry(
-            "pruned-time", "graph", "declined", f"pruning costs time: {told}; a budget in latency would not"
-        )
-    return LogEntry("pruned-time", "graph", "done", told if ratio.excludes_one() else f"pruning saves no time: {told}")
+        return LogEntry(name, "graph", "declined", f"{what} costs time: {told}; a budget in latency would not")
+    return LogEntry(name, "graph", "done", told if ratio.excludes_one() else f"{what} saves no time: {told}")
+
+
+def _words(press: Press) -> tuple[str, str, str]:
+    """What the entry is called, what is timed, and what the graph before is."""
+    if press.factorize is None:
+        return "pruned-time", "pruning", "unpruned"
+    if press.prune is None:
+        return "factorized-time", "factorization", "unfactorized"
+    return "factorized-time", "pruning and factorizing", "original"

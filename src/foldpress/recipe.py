@@ -11,6 +11,7 @@ from foldpress.errors import RecipeError
 from foldpress.tables.benchmark import BenchmarkTable
 from foldpress.tables.complaints import complaints
 from foldpress.tables.data import DataTable
+from foldpress.tables.factorize import FactorizeTable
 from foldpress.tables.fields import Table
 from foldpress.tables.folds import FoldsTable
 from foldpress.tables.gate import GateTable
@@ -32,6 +33,7 @@ class Recipe(Table):
     distill: DistillTable | None = None
     prune: PruneTable | None = None
     finetune: FinetuneTable | None = None
+    factorize: FactorizeTable | None = None
     share: ShareTable | None = None
     quantize: Annotated[QuantizeTable | None, BeforeValidator(lambda given: None if given is False else given)] = (
         QuantizeTable()

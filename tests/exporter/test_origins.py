@@ -89,10 +89,7 @@ def test_every_stored_weight_is_traced() -> None:
 
 def test_large_networks_are_numbered_in_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches digits that are put together wrongly: float32 tells 4 million numbers apart, and networks have more."""
-    model, data = (
-        nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3)),
-        Dataset({"input": np.zeros((4, 5), np.float32)}),
-    )
+    model, data = nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3)), Dataset({"input": np.zeros((4, 5), np.float32)})
     whole = find_origins(model, data, cleaned)
     monkeypatch.setattr("foldpress.exporter.origins._ROOM", 2**20)  # digits of 16
     digits = find_origins(model, data, cleaned)

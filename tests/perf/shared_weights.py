@@ -20,7 +20,7 @@ import onnx_ir as ir
 import foldpress
 from foldpress.codebook_weights import entropy
 from foldpress.cost import stored_weight
-from foldpress.graph import initializer, load_graph
+from foldpress.graph import load_graph
 from foldpress.optimizer import codebook
 
 MODELS = Path(__file__).parents[2] / "models/lenet"
@@ -79,10 +79,10 @@ def places(model: ir.Model) -> dict[str, Any]:
     found = {}
     for node in model.graph:
         value = stored_weight(model, node.inputs[1]) if node.op_type in ("Conv", "Gemm", "MatMul") else None
-        array = initializer(model, value)
-        if value is not None and array is not None and value.const_value is not None:
-            if value.dtype in INDICES and value.const_value.nbytes >= CODED:
-                found[str(value.name)] = array.astype(int)
+        if value is None or value.const_value is None or value.dtype not in INDICES:
+            continue
+        if value.const_value.nbytes >= CODED:
+            found[str(value.name)] = value.const_value.numpy().astype(int)
     return found
 
 

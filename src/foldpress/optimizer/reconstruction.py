@@ -10,7 +10,7 @@ Where a rectifier follows, values below zero need only stay below: the target is
 solved anew as v moves. (Zhang et al. 2015, arXiv:1505.06798, §2.2 and §2.3; He et al. 2017, arXiv:1707.06168, §3.2.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,13 @@ class Place:
     rectified: bool
 
 
-def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices], samples: Dataset) -> None:
+def reconstruct(
+    original: ir.Model,
+    pruned: ir.Model,
+    kept: Mapping[str, Indices],
+    samples: Dataset,
+    settle: Callable[[Layer, Rows], None] | None = None,
+) -> None:
     """Change the weights of `pruned`, in place.
 
     Args:
@@ -51,6 +57,8 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         pruned: the same graph, where the weights of features that go are zero.
         kept: features that stay, for every layer that loses some, by name.
         samples: without labels.
+        settle: may change each layer once more before the layers behind it are set right. It gets what the layer sums over,
+            [n, G, D], with a last feature of ones where the layer has a place for a bias.
     """
     for place in (place for place in places(pruned, kept) if len(place.kept)):  # what has no feature left is to go
         inputs, given, wanted = _observed(original, pruned, place, samples)
@@ -62,6 +70,8 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         place.layer.store(pruned, weight)
         if change.shape[1] > width:
             place.layer.add_to_bias(pruned, change[:, width].ravel())
+        if settle is not None:
+            settle(place.layer, inputs)
 
 
 def places(model: ir.Model, kept: Mapping[str, Indices]) -> list[Place]:

@@ -80,7 +80,7 @@ def _loss(task: str, dataset: Dataset) -> Loss:
 
 
 def _timed(press: Press, pressed: Pressed, samples: Dataset) -> list[LogEntry]:
-    """What structured pruning did to the time."""
-    if pressed.pruned is None or not press.removes_channels:
+    """What structured pruning or factorization did to the time."""
+    if pressed.floating is None or not press.changes_shapes:
         return []
-    return [time_entry(press, pressed.pruned, samples, LatencyPlan())]
+    return [time_entry(press, pressed.floating, samples, LatencyPlan())]
