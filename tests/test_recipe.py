@@ -70,6 +70,8 @@ def test_shared_weights_stay_float_unless_int8_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("share", "quantize", "why"),
     [({"bits": 9}, False, "share.bits"), ({"method": "binary", "bits": 4}, False, "has 1 bit; leave bits out"),
+     ({"epochs": 2}, False, "goes on with the training of .finetune."),
+     ({"epochs": 2, "per": "channel"}, False, "leave method, per and keep_float out"),
      ({}, {}, "precision = 'auto' would round shared values"), ({}, {"precision": "dynamic"}, "'dynamic' would round"),
      ({"per": "channel"}, {"precision": "static"}, 'set per = "tensor"'),
      ({}, {"precision": "static", "weight_passes": "gptq"}, "gptq: they move shared values")],

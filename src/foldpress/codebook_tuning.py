@@ -1,7 +1,8 @@
 """Shared weights that training goes on with: the values are chosen by k-means, and then learn."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,49 @@ from foldpress.optimizer.kmeans import nearest, optimal_centers
 
 if TYPE_CHECKING:
     import torch
+
+    from foldpress.training.losses import Loss
+    from foldpress.training.plan import Plan
+    from foldpress.training.samples import Pool
+    from foldpress.training.teachers import Teacher
+
+_SLOWER = 4  # than the training before: the values are nearly right, and each moves for thousands of weights
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How many bits the places of all weights have, and how long the values learn."""
+
+    bits: int
+    epochs: int
+
+    def run(
+        self,
+        module: "torch.nn.Module",
+        pool: "Pool",
+        teachers: Sequence["Teacher"],
+        loss: "Loss",
+        plan: "Plan",
+        **features: Any,
+    ) -> None:
+        """Let a module's weights share values, and train these, in place; see `foldpress.training.distillation.distill`.
+
+        Args:
+            module: a trained network.
+            pool: what to train on.
+            teachers: whom it has learned from.
+            loss: of a batch.
+            plan: of the training before.
+            **features: that are compared.
+        """
+        from foldpress.training.codebooks import write_back
+        from foldpress.training.distillation import distill
+
+        matrices = [name for name, value in module.named_parameters() if value.ndim > 1]
+        share_parameters(module, dict.fromkeys(matrices, self.bits))
+        slower = replace(plan, epochs=self.epochs, learning_rate=plan.learning_rate / _SLOWER)
+        distill(module, pool, teachers, loss, slower, label="fine-tuning shared values", **features)
+        write_back(module)
 
 
 def share_parameters(module: "torch.nn.Module", bits: Mapping[str, int]) -> None:

@@ -107,7 +107,12 @@ class Pressing:
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
         if pressed.last is not None and self.press.changes_shapes:
             log.append(time_entry(self.press, pressed.last, self.folds.development, self._plan))
-        made = {PRUNED: pressed.pruned, FACTORIZED: pressed.factorized, SHARED: pressed.shared, QUANTIZED: pressed.quantized}
+        made = {
+            PRUNED: pressed.pruned,
+            FACTORIZED: pressed.factorized,
+            SHARED: pressed.shared,
+            QUANTIZED: pressed.quantized,
+        }
         for name, graph in made.items():
             remove_graph(here / name)
             if graph is not None:

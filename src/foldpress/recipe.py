@@ -53,6 +53,8 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _shared_values_survive(self) -> "Recipe":
+        if self.share is not None and self.share.epochs is not None and self.finetune is None:
+            raise ValueError("share.epochs goes on with the training of [finetune], which is not there")
         if self.share is not None and self.quantize is not None:
             self.share.check_with(self.quantize)
         return self

@@ -7,9 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from foldpress.codebook_tuning import share_parameters
+from foldpress.codebook_tuning import Tuning, share_parameters
+from foldpress.data import Dataset
 from foldpress.errors import ModelError
 from foldpress.training.codebooks import write_back
+from foldpress.training.losses import Loss
+from foldpress.training.plan import Plan
+from foldpress.training.samples import Pool
+from foldpress.training.teachers import Teacher
 
 BITS = {"0.weight": 3, "2.weight": 2}
 
@@ -68,6 +73,23 @@ def test_training_keeps_zeros_and_the_number_of_values() -> None:
     torch.testing.assert_close(module[0].weight == 0, zeros)
     assert values(module[0].weight) <= 8
     assert {name for name, _ in module.named_parameters()} == {name for name, _ in network().named_parameters()}
+
+
+def test_values_learn_what_sharing_has_cost() -> None:
+    """Catches values that stay where k-means has put them, and weights that do not share any more after training."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 20)).astype(np.float32)
+    teacher, module, untrained = network(), network(), network()
+    zeros = module[0].weight == 0
+    pool, loss = Pool(Dataset({"input": x})), Loss(gamma=1, classes=False)
+    plan = Plan(batch=50, learning_rate=4e-2, held_back=0, patience=None)
+    Tuning(bits=2, epochs=20).run(module, pool, [Teacher(teacher)], loss, plan)
+    share_parameters(untrained, dict.fromkeys(BITS, 2))
+    wanted = teacher(torch.from_numpy(x))
+    errors = [(one(torch.from_numpy(x)) - wanted).square().mean().item() for one in (module, untrained)]
+    assert errors[0] < 0.8 * errors[1]
+    assert all(values(module[layer].weight) <= 4 for layer in (0, 2))
+    torch.testing.assert_close(module[0].weight == 0, zeros)
 
 
 def test_a_name_that_nobody_has_is_refused() -> None:

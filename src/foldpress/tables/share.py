@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from foldpress.codebook_tuning import Tuning
 from foldpress.optimizer.share import Share
-from foldpress.tables.fields import Table
+from foldpress.tables.fields import Count, Table
 from foldpress.tables.quantize import QuantizeTable
 from foldpress.weight_passes import KEEP_VALUES, choose_weights
 
@@ -19,12 +20,19 @@ class ShareTable(Table):
     per: Literal["tensor", "channel"] = "tensor"
     method: Literal["kmeans", "binary", "ternary"] = "kmeans"
     keep_float: tuple[str, ...] = ()
+    epochs: Count | None = None
 
     @model_validator(mode="after")
     def _bits_of_the_method(self) -> "ShareTable":
         fixed = _BITS.get(self.method, self.bits)
         if "bits" in self.model_fields_set and self.bits != fixed:
             raise ValueError(f"method = {self.method!r} has {fixed} bit{'s' * (fixed > 1)}; leave bits out")
+        return self
+
+    @model_validator(mode="after")
+    def _values_that_can_learn(self) -> "ShareTable":
+        if self.epochs is not None and (self.method != "kmeans" or self.per != "tensor" or self.keep_float):
+            raise ValueError("epochs: what learns are the values of every tensor; leave method, per and keep_float out")
         return self
 
     def check_with(self, quantize: QuantizeTable) -> None:
@@ -44,4 +52,8 @@ class ShareTable(Table):
 
     def asked(self) -> Share:
         """The same as the optimizer takes it."""
-        return Share(**self.model_dump())
+        return Share(**self.model_dump(exclude={"epochs"}))
+
+    def tuning(self) -> Tuning | None:
+        """What `[finetune]` goes on with, once its masks are final."""
+        return None if self.epochs is None else Tuning(self.bits, self.epochs)
