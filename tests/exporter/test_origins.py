@@ -55,8 +55,11 @@ class Mixed(nn.Module):
 
 
 def lively(model: nn.Module) -> nn.Module:
-    """Statistics and scales that are no ones and zeros."""
+    """Statistics, scales and biases that are no ones and zeros, as after training: biases of zero are simplified away."""
     torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "bias" in name:
+            nn.init.normal_(parameter)
     for norm in (one for one in model.modules() if isinstance(one, nn.BatchNorm2d)):
         for tensor in (norm.running_mean, norm.weight.data, norm.bias.data):
             nn.init.normal_(tensor, 0.5)
@@ -89,7 +92,10 @@ def test_every_stored_weight_is_traced() -> None:
 
 def test_large_networks_are_numbered_in_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches digits that are put together wrongly: float32 tells 4 million numbers apart, and networks have more."""
-    model, data = nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3)), Dataset({"input": np.zeros((4, 5), np.float32)})
+    model, data = (
+        nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3)),
+        Dataset({"input": np.zeros((4, 5), np.float32)}),
+    )
     whole = find_origins(model, data, cleaned)
     monkeypatch.setattr("foldpress.exporter.origins._ROOM", 2**20)  # digits of 16
     digits = find_origins(model, data, cleaned)
