@@ -23,7 +23,7 @@ from foldpress.training.plan import Plan
 from foldpress.training.samples import Pool
 from foldpress.training.teachers import Teacher
 
-PLAN = Plan(epochs=4, batch=50, learning_rate=5e-3, patience=None)
+PLAN = Plan(epochs=6, batch=50, learning_rate=3e-3, patience=None)
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +105,9 @@ def error(graph: ir.Model, module: nn.Module) -> float:
 
 def test_channels_stay_out_and_the_rest_makes_up_for_them(convolutions: nn.Module) -> None:
     """Catches masks that training undoes (then cutting would change the outputs, and is refused), and training that spoils."""
-    network, press, result = tuned(convolutions, Prune("structured", macs=0.4))
+    network, press, result = tuned(convolutions, Prune("structured", macs=0.25))
     pruned = press.float_graph()
-    assert graph_cost(result.model).macs == graph_cost(pruned).macs < 0.41 * graph_cost(network.graph).macs  # type: ignore[operator]
+    assert graph_cost(result.model).macs == graph_cost(pruned).macs < 0.26 * graph_cost(network.graph).macs  # type: ignore[operator]
     assert error(result.model, convolutions) < error(pruned, convolutions)
     assert result.log[-1].pass_name == "finetune"
 
@@ -124,7 +124,7 @@ def test_training_starts_from_the_repaired_weights(convolutions: nn.Module) -> N
 def test_heads_stay_out() -> None:
     """Catches attention whose channels meet in products, where nothing stored consumes them."""
     module = trained(Heads)
-    network, press, result = tuned(module, Prune("structured", macs=0.6, multiple=1))
+    _network, press, result = tuned(module, Prune("structured", macs=0.4, multiple=1))
     assert any("head" in entry.detail or "channels" in entry.detail for entry in result.log)
     assert graph_cost(result.model).macs == graph_cost(press.float_graph()).macs
     assert error(result.model, module) < error(press.float_graph(), module)
@@ -140,7 +140,7 @@ def test_single_weights_stay_out(convolutions: nn.Module, prune: Prune, gradual:
         stored = initializer(result.model, node.inputs[1]) if node.op_type in ("Conv", "Gemm") else None
         if stored is None:
             continue
-        zeros, total = zeros + np.count_nonzero(stored == 0), total + stored.size
+        zeros, total = zeros + int((stored == 0).sum()), total + stored.size
         same = next(one for one in pruned.graph if one.name == node.name)
         if not gradual:  # growing masks are decided anew
             assert ((stored == 0) == (initializer(pruned, same.inputs[1]) == 0)).all()

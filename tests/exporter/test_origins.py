@@ -61,7 +61,9 @@ def lively(model: nn.Module) -> nn.Module:
         if "bias" in name:
             nn.init.normal_(parameter)
     for norm in (one for one in model.modules() if isinstance(one, nn.BatchNorm2d)):
-        for tensor in (norm.running_mean, norm.weight.data, norm.bias.data):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        for tensor in (norm.running_mean, norm.weight.data):
             nn.init.normal_(tensor, 0.5)
         nn.init.uniform_(norm.running_var, 0.5, 2.0)
     return model.eval()
@@ -129,7 +131,8 @@ def test_what_normalizes_something_else_stays() -> None:
             self.layer, self.norm, self.early = nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1), nn.BatchNorm2d(1)
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.norm(self.layer(self.layer(self.early(image)))).flatten(1)
+            scores: torch.Tensor = self.norm(self.layer(self.layer(self.early(image)))).flatten(1)
+            return scores
 
     model = lively(Twice())
     expected = torch_outputs(model, images())[0]

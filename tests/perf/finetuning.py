@@ -38,6 +38,7 @@ from foldpress.training.samples import Pool  # noqa: E402
 from foldpress.training.teachers import Teacher  # noqa: E402
 
 CALIBRATION = 512
+DEFAULTS = (6.0, 1e-3, 0.5)
 
 
 def jittered(images: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def macs(graph: ir.Model) -> int:
 def main() -> None:
     """Print accuracy before and after."""
     given = [float(one) for one in sys.argv[1:]]
-    epochs, rate, share = (*given, *(6, 1e-3, 0.5)[len(given) :])
+    epochs, rate, share = [*given, *DEFAULTS[len(given) :]]
     torch.set_num_threads(1)
     start = time.process_time()
     baseline = build_model("model:build", os.environ["FOLDPRESS_SHARED"] + "/cifar10/resnet20-12fca82f.th", FOLDER)
