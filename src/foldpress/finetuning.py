@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from foldpress.codebook_tuning import Tuning
     from foldpress.exporter.origins import Origins
     from foldpress.training.checkpoints import Checkpoint
-    from foldpress.training.loop import Constraint, Trained
+    from foldpress.training.loop import Constraint
     from foldpress.training.losses import Loss
     from foldpress.training.plan import Plan
+    from foldpress.training.record import Trained
     from foldpress.training.samples import Pool
     from foldpress.training.teachers import Teacher
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import torch
 
     from foldpress.training.checkpoints import Checkpoint
-    from foldpress.training.loop import Trained
     from foldpress.training.losses import Loss
     from foldpress.training.plan import Plan
+    from foldpress.training.record import Trained
     from foldpress.training.samples import Pool
     from foldpress.training.teachers import Teacher
 

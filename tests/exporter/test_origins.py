@@ -55,10 +55,15 @@ class Mixed(nn.Module):
 
 
 def lively(model: nn.Module) -> nn.Module:
-    """Statistics and scales that are no ones and zeros."""
+    """Statistics, scales and biases that are no ones and zeros, as after training: biases of zero are simplified away."""
     torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "bias" in name:
+            nn.init.normal_(parameter)
     for norm in (one for one in model.modules() if isinstance(one, nn.BatchNorm2d)):
-        for tensor in (norm.running_mean, norm.weight.data, norm.bias.data):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        for tensor in (norm.running_mean, norm.weight.data):
             nn.init.normal_(tensor, 0.5)
         nn.init.uniform_(norm.running_var, 0.5, 2.0)
     return model.eval()
@@ -89,7 +94,10 @@ def test_every_stored_weight_is_traced() -> None:
 
 def test_large_networks_are_numbered_in_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches digits that are put together wrongly: float32 tells 4 million numbers apart, and networks have more."""
-    model, data = nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3)), Dataset({"input": np.zeros((4, 5), np.float32)})
+    model, data = (
+        nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3)),
+        Dataset({"input": np.zeros((4, 5), np.float32)}),
+    )
     whole = find_origins(model, data, cleaned)
     monkeypatch.setattr("foldpress.exporter.origins._ROOM", 2**20)  # digits of 16
     digits = find_origins(model, data, cleaned)
@@ -123,7 +131,8 @@ def test_what_normalizes_something_else_stays() -> None:
             self.layer, self.norm, self.early = nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1), nn.BatchNorm2d(1)
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.norm(self.layer(self.layer(self.early(image)))).flatten(1)
+            scores: torch.Tensor = self.norm(self.layer(self.layer(self.early(image)))).flatten(1)
+            return scores
 
     model = lively(Twice())
     expected = torch_outputs(model, images())[0]

@@ -215,7 +215,7 @@ class Press:
 
     def masked(self) -> tuple[Masks, PassResult]:
         """See `Pruning.masked`."""
-        return self._pruning.masked()
+        return self._pruning.masked
 
     def float_graph(self) -> ir.Model:
         """What is quantized: the graph pruned, factorized and shared on all folds, or the one that was given."""

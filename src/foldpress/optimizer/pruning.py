@@ -68,6 +68,7 @@ class Pruning:
         """The network of a round."""
         return self._make(fold, repeat) if self.learns and fold is not None else self._shipped
 
+    @cached_property
     def masked(self) -> tuple[Masks, PassResult]:
         """What goes of the network that learned from all folds, and that network with it hidden and the rest repaired."""
         assert self.prune is not None  # noqa: S101  # else nothing goes

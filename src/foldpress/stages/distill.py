@@ -17,7 +17,7 @@ from foldpress.tables.train import BASELINE, DistillTable
 from foldpress.training_inputs import build_student, distill_by, distilled_entry, make_pool, make_teachers
 
 if TYPE_CHECKING:
-    from foldpress.training.loop import Trained
+    from foldpress.training.record import Trained
 
 _WEIGHTS = ".safetensors"
 
