@@ -15,7 +15,20 @@ import pytest
 
 from conftest import Classifier, Invoke, WriteRecipe
 
-COMMANDS = ("run", "init", "export", "prune", "factorize", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor")
+COMMANDS = (
+    "run",
+    "init",
+    "export",
+    "prune",
+    "factorize",
+    "quantize",
+    "validate",
+    "bench",
+    "gate",
+    "report",
+    "inspect",
+    "doctor",
+)
 STAGES = ("export", "statistics", "precision", "press", "folds", "test", "latency", "agreement")
 GRAPHS = ("exported.onnx", "pruned.onnx", "quantized.onnx")
 LEFT = (*GRAPHS, "report.json", "report.html", "report.md", "junit.xml", "run.log", "manifest.json",

@@ -79,7 +79,7 @@ class Press:
         *,
         prune: Prune | None = None,
         factorize: Factorization | None = None,
-        target: Target | None,
+        target: Target | None = None,
         ranges: Method = "auto",
         precision: Precision = STATIC_INT8,
         keep_float: Sequence[str] = (),
