@@ -43,7 +43,7 @@ def test_every_foldpress_command_works_as_written(folder: Path) -> None:
     """Catches: an option or an argument that the README has wrong. In order, in one folder, as a reader would."""
     commands = [shlex.split(command) for command in COMMANDS if command.startswith("foldpress ")]
     assert {command[1] for command in commands} == {
-        "run", "export", "distill", "prune", "share", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor", "pack", "unpack",
+        "run", "export", "distill", "prune", "factorize", "share", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor", "pack", "unpack",
     }  # fmt: skip
     for command in commands:
         done = subprocess.run(

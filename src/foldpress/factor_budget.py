@@ -5,7 +5,10 @@ As for pruning (`time_budget`), the target that the table is asked for is correc
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import onnx_ir as ir
 
 from foldpress.benchmark.plan import LatencyPlan
 from foldpress.choice import elsewhere
@@ -14,10 +17,12 @@ from foldpress.errors import RequestError
 from foldpress.external import graph_digest
 from foldpress.latency_cache import LatencyCache
 from foldpress.layer_times import measure_layers
+from foldpress.optimizer.allocation import BudgetError
 from foldpress.optimizer.blas import one_thread
 from foldpress.optimizer.factorize.allocation import allocate_offers
-from foldpress.optimizer.factorize.factorize import with_factors
+from foldpress.optimizer.factorize.factorize import Factorize, with_factors
 from foldpress.optimizer.factorize.forms import factorizable
+from foldpress.optimizer.factorize.offers import LayerOffers
 from foldpress.optimizer.factorize.request import Factorization
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
@@ -50,30 +55,43 @@ def meet_factor_latency(press: Press, samples: Dataset, plan: LatencyPlan, cache
     assert asked is not None  # noqa: S101  # it is what the caller asks for
     assert asked.latency is not None  # noqa: S101
     _check(press, asked, plan)
-    (model, one), few = press.offers(), Rounds.undivided(samples).few()
+    model, one = press.offers()
     timed = measure_layers(press, model, factorizable(model, asked.method, asked.protect)[0], samples, plan, cache)
     measured = replace(asked, times=timed.times)
     key = _digest(press, measured)
     if known := cache.read(key):
         best, log = taken_over(known)
     else:
-        one = replace(one, times=timed.times)
-        costs = one.costs(model)
-        with one_thread():
-            rows = one.offers(model)
-        least = 1 - sum(row.saved.max() for row in rows) / costs.total
-
-        def sketch(target: float) -> Sketch:
-            allocate_offers(rows, costs, target)
-            taken = [row.taken for row in rows]
-            predicted = 1 - sum(offer.saved for offer in taken if offer is not None) / costs.total
-            cuts = tuple(str(offer.option) if offer is not None else "" for offer in taken)
-            return Sketch(cuts, predicted, press.rough(with_factors(model, rows, {}), few))
-
-        reference = press.rough(model, few)
-        best, log = Search(sketch, least, reference, samples, plan, "factorize").run(asked.latency)
+        best, log = _search(press, model, replace(one, times=timed.times), samples, plan).run(asked.latency)
         cache.keep({key: best.__dict__})
     return SettledFactors(replace(measured, latency=best.target), (*timed.log, *log))
+
+
+def _search(press: Press, model: ir.Model, one: Factorize, samples: Dataset, plan: LatencyPlan) -> Search:
+    few, costs = Rounds.undivided(samples).few(), one.costs(model)
+    with one_thread():
+        rows = one.offers(model)
+    if not any(row.offers for row in rows):
+        raise _nothing_faster(rows, one.budget)
+
+    def sketch(target: float) -> Sketch:
+        allocate_offers(rows, costs, target)
+        taken = [row.taken for row in rows]
+        predicted = 1 - sum(offer.saved for offer in taken if offer is not None) / costs.total
+        cuts = tuple(str(offer.option) if offer is not None else "" for offer in taken)
+        return Sketch(cuts, predicted, press.rough(with_factors(model, rows, {}), few))
+
+    least = 1 - sum(row.saved.max() for row in rows) / costs.total
+    return Search(sketch, least, press.rough(model, few), samples, plan, "factorize")
+
+
+def _nothing_faster(rows: Sequence[LayerOffers], budget: float) -> BudgetError:
+    """Says how near the nearest comes."""
+    name, nearest = min(
+        ((row.layer.name, row.fastest) for row in rows if row.fastest is not None), key=lambda pair: pair[1].share
+    )
+    why = f"no form of any layer is faster (the nearest, {nearest.option} of {name}, takes {nearest.share:.2f} of its time), so"
+    return BudgetError("latency", budget, 1.0, f"{why} the layers allow", "factorize")
 
 
 def _check(press: Press, asked: Factorization, plan: LatencyPlan) -> None:

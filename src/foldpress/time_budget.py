@@ -162,7 +162,7 @@ class Search:
     def _closest(self, budget: float) -> Trial:
         close = [trial for trial in self.tried if trial.measured <= (1 + _WITHIN) * budget]
         if not close:
-            least = min(trial.measured for trial in self.tried)
+            least = min((trial.measured for trial in self.tried), default=1.0)  # none, where nothing saves time
             why = "cut as far as it may be, the graph takes a share of its time of"
             raise BudgetError("latency", budget, least, why, self._table)
         return max(close, key=lambda trial: (trial.measured <= (1 + _OVER) * budget, trial.measured))

@@ -85,7 +85,7 @@ class Press:
         prune: Prune | None = None,
         factorize: Factorization | None = None,
         share: Share | None = None,
-        target: Target | None,
+        target: Target | None = None,
         ranges: Method = "auto",
         precision: Precision = STATIC_INT8,
         keep_float: Sequence[str] = (),

@@ -39,36 +39,33 @@ def refit(product: Product, problem: Problem, number: int) -> Product:
 
 def own_output(product: Product, number: int) -> str | None:
     """The label of outputs that only one factor has, or None."""
-    others = "".join(labels for other, labels in enumerate(product.labels) if other != number)
+    others = "".join(product.labels[other] for other in product.others(number))
     return next((label for label in product.labels[number] if label in product.rows and label not in others), None)
 
 
 def _exactly(product: Product, problem: Problem, number: int, *, own: str) -> Array:
-    labels, shape = product.labels[number], product.factors[number].shape
-    axis, place = labels.index(own), product.rows.index(own)
-    rest = shape[:axis] + shape[axis + 1 :]
-    unknowns = int(np.prod(rest))
-    basis = np.asarray(np.moveaxis(np.eye(unknowns).reshape(unknowns, *rest), 0, axis), np.float64)
-    features = product.put((*product.factors[:number], basis, *product.factors[number + 1 :]))
-    sizes = [product.sizes[label] for label in product.rows]
-    wanted = _by_axis(problem.weight, sizes, place)
-    sizes[place] = unknowns
-    weighted = _by_axis(features @ problem.metric, sizes, place)
-    normal = weighted @ _by_axis(features, sizes, place).T
+    """T C Tᵀ and T C Wᵀ in one sum each, so that labels that T only passes on are never multiplied by zeros."""
+    labels, others = product.labels[number], product.others(number)
+    rest, weights = labels.replace(own, ""), [product.factors[other] for other in others]
+    names = [product.labels[other] for other in others]
+    again = str.maketrans({label: label.upper() for label in "".join(product.labels) if label not in product.rows})
+    columns = product.columns
+    metric = problem.metric.reshape(2 * [product.sizes[label] for label in columns])
+    left, right = ",".join(names), ",".join(names).translate(again)
+    spec = f"{left},{columns}{columns.translate(again)},{right}->{rest}{rest.translate(again)}"
+    normal = np.einsum(spec, *weights, metric, *weights, optimize=True)
+    unknowns = int(np.sqrt(normal.size))
+    normal = normal.reshape(unknowns, unknowns)
     normal[np.diag_indices(unknowns)] += _JITTER * np.trace(normal) / unknowns + np.finfo(np.float64).tiny
-    solved = np.linalg.solve(normal, weighted @ wanted.T)
-    return np.asarray(np.moveaxis(solved.T.reshape(-1, *rest), 0, axis), np.float64)
-
-
-def _by_axis(matrix: Matrix, sizes: list[int], axis: int) -> Matrix:
-    """[rows, D] with rows of these sizes, as [one of the axes, everything else]."""
-    apart = np.moveaxis(matrix.reshape(*sizes, -1), axis, 0)
-    return np.asarray(apart.reshape(len(apart), -1))
+    image = problem.image.reshape([product.sizes[label] for label in (*product.rows, *columns)])
+    wanted = np.einsum(f"{left},{product.rows}{columns}->{rest}{own}", *weights, image, optimize=True)
+    solved = np.linalg.solve(normal, wanted.reshape(unknowns, -1)).reshape(wanted.shape)
+    return np.asarray(np.moveaxis(solved, -1, labels.index(own)), np.float64)
 
 
 def _by_gradients(product: Product, problem: Problem, number: int) -> Array:
-    others = [one for other, one in enumerate(product.factors) if other != number]
-    names = [labels for other, labels in enumerate(product.labels) if other != number]
+    others = [product.factors[other] for other in product.others(number)]
+    names = [product.labels[other] for other in product.others(number)]
     spec = f"{product.rows}{product.columns},{','.join(names)}->{product.labels[number]}"
     sizes = [product.sizes[label] for label in (*product.rows, *product.columns)]
 
@@ -78,7 +75,7 @@ def _by_gradients(product: Product, problem: Problem, number: int) -> Array:
     def normal(factor: Array) -> Array:
         return adjoint(product.with_factor(number, factor).dense() @ problem.metric)
 
-    return _conjugate_gradients(normal, adjoint(problem.weight @ problem.metric), product.factors[number])
+    return _conjugate_gradients(normal, adjoint(problem.image), product.factors[number])
 
 
 def _conjugate_gradients(normal: Callable[[Array], Array], target: Array, start: Array) -> Array:

@@ -90,7 +90,7 @@ def _of_layer(
 
 def _offer(layer: Layer, problem: Problem, option: Option, share: float, costs: Costs) -> Offer:
     product = option.form.start(problem, weight_shape(layer), option.rank)
-    return Offer(option, product, problem.error(product.dense()), costs.saved(layer, option), share)
+    return Offer(option, product, problem.fitted_error(product.dense()), costs.saved(layer, option), share)
 
 
 def unbeaten(offers: Sequence[Offer]) -> list[Offer]:

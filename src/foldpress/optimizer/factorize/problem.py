@@ -8,6 +8,7 @@ Where there is no place for a bias, C is E[x xᵀ]. Both follow from the layer's
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,19 @@ class Problem:
     mean: Matrix
     energy: float
 
+    @cached_property
+    def image(self) -> Matrix:
+        """W C, [M, D]."""
+        return np.asarray(self.weight @ self.metric)
+
     def error(self, weight: Matrix) -> float:
         """Squared error of another weight's outputs, relative to their variance."""
         gap = self.weight - weight
         return float(np.sum((gap @ self.metric) * gap)) / self.energy
+
+    def fitted_error(self, weight: Matrix) -> float:
+        """The error of a weight whose factor of outputs is the best there is: what it leaves is orthogonal to what it gives."""
+        return max(0.0, 1 - float(np.sum(weight * self.image)) / self.energy)
 
     def bias_change(self, weight: Matrix) -> Matrix:
         """What has to be added to the bias, [M], with another weight."""
@@ -64,9 +74,9 @@ def principal_inputs(rows: Matrix, metric: Matrix, rank: int) -> Matrix:
         metric: C, [D, D], positive definite.
         rank: at most min(M, D).
     """
-    scaled = rows @ np.linalg.cholesky(metric)
     if len(rows) <= rows.shape[1]:
-        return np.asarray(_leading(scaled @ scaled.T, rank).T @ rows)
+        return np.asarray(_leading(rows @ metric @ rows.T, rank).T @ rows)
+    scaled = rows @ np.linalg.cholesky(metric)
     images = scaled @ _leading(scaled.T @ scaled, rank)
     norms = np.linalg.norm(images, axis=0)
     return np.asarray((images / np.maximum(norms, np.finfo(np.float64).tiny)).T @ rows)

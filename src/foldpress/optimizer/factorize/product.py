@@ -32,6 +32,10 @@ class Product:
         """The same product with one factor exchanged."""
         return Product(self.spec, (*self.factors[:number], factor, *self.factors[number + 1 :]))
 
+    def others(self, number: int) -> list[int]:
+        """The numbers of all factors but one."""
+        return [other for other in range(len(self.factors)) if other != number]
+
     @property
     def inputs(self) -> str:
         """The labels of all factors, with commas between."""

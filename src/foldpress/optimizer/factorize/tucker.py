@@ -6,13 +6,12 @@
 metric of the inputs: B from the principal inputs of single places, then K and A, which for this B are optimal.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from foldpress.optimizer.factorize.chain import Chain, strided
 from foldpress.optimizer.factorize.fitting import refit
-from foldpress.optimizer.factorize.form import MOST, Rank, Shape, is_plain, stepped, taps, weight_shape, zeros
+from foldpress.optimizer.factorize.form import Rank, Shape, is_plain, stepped, taps, weight_shape, zeros
+from foldpress.optimizer.factorize.low_rank import LowRank
 from foldpress.optimizer.factorize.problem import Problem, principal_inputs
 from foldpress.optimizer.factorize.product import Product
 from foldpress.optimizer.layers import Layer
@@ -34,7 +33,7 @@ class Tucker:
 
     def ranks(self, shape: Shape) -> list[Rank]:
         """The same share of outputs and of inputs."""
-        pairs = [(rank, _nearest(rank * shape[1] / shape[0])) for rank in stepped(shape[0], MOST)]
+        pairs = [(rank, _nearest(rank * shape[1] / shape[0])) for rank in stepped(shape[0])]
         full = int(np.prod(shape))
         return [pair for pair in pairs if pair[1] < shape[1] and self.empty(shape, pair).parameters < full]
 
@@ -50,9 +49,9 @@ class Tucker:
         rows = problem.weight.reshape(outputs, inputs, count).transpose(0, 2, 1).reshape(-1, inputs)
         first = principal_inputs(rows, metric, rank[1])
         wide = refit(Product(_OUTER, (first, np.zeros((outputs, rank[1], count)))), problem, 1).factors[1]
-        inner = _behind(problem, first, wide)
-        core = principal_inputs(inner.weight, inner.metric, rank[0]).reshape(rank[0], rank[1], count)
-        return refit(Product(SPEC, (first, core, np.zeros((outputs, rank[0])))), problem, 2)
+        behind = LowRank().start(_behind(problem, first, wide), (outputs, rank[1] * count), rank[:1])
+        core, last = behind.factors
+        return Product(SPEC, (first, core.reshape(rank[0], rank[1], count), last))
 
     def build(self, chain: Chain, product: Product) -> None:
         """Three convolutions; only the last has a bias, so padding stays what it was."""
@@ -71,7 +70,7 @@ def _behind(problem: Problem, first: np.ndarray, wide: np.ndarray) -> Problem:
     metric = problem.metric.reshape(inputs, count, inputs, count)
     reduced = np.einsum("qc,ctdu,pd->qtpu", first, metric, first, optimize=True).reshape(inner * count, -1)
     reduced[np.diag_indices(len(reduced))] += 1e-10 * np.trace(reduced) / len(reduced)
-    return replace(problem, weight=wide.reshape(len(wide), -1), metric=reduced)
+    return Problem(wide.reshape(len(wide), -1), reduced, np.zeros(len(reduced)), problem.energy)
 
 
 def _nearest(rank: float) -> int:
