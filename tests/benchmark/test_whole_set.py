@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ def test_one_number_is_needed(tmp_path: Path) -> None:
         make_metric("metrics:scores", tmp_path)(target, scores)
 
 
+@pytest.fixture
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few draws, for runs whose bound is not looked at closely."""
+    monkeypatch.setattr("foldpress.judging.resample", partial(resample, resamples=100))
+
+
+@pytest.mark.usefixtures("briefly")
 def test_a_run_judges_it_and_the_gate_again(recipe: WriteRecipe, tmp_path: Path, invoke: Invoke) -> None:
     """Catches a metric that is measured and not judged, or passed over where its evidence is gone."""
     path = recipe(data={"metric": "f1"}, gate={"max_drop": None, "max_metric_drop": 0.1})
@@ -146,6 +154,7 @@ def test_a_run_judges_it_and_the_gate_again(recipe: WriteRecipe, tmp_path: Path,
     assert invoke("gate", tmp_path / "out", "-q").exit_code == 3
 
 
+@pytest.mark.usefixtures("briefly")
 @pytest.mark.parametrize(
     ("metric", "code"),
     [

@@ -14,6 +14,7 @@ from foldpress.benchmark.table import (
     block,
     class_name,
     count,
+    graph_titles,
     kilobytes,
     metric_of,
     milliseconds,
@@ -63,18 +64,7 @@ class Table:
 def graph_table(report: Mapping[str, Any]) -> Table:
     """Baseline to artifact, one row a graph: sizes, speed, score on the test split."""
     rows = summary_rows(report)
-    titles = [
-        "graph",
-        "size",
-        "packed",
-        "parameters",
-        "MACs",
-        "sparsity",
-        "p50",
-        "speedup",
-        f"{metric_of(report)} (test)",
-    ]
-    table = Table([*titles, "integer kernels"])
+    table = Table([*graph_titles(report), "integer kernels"])
     table.rows = [_graph_row(table, report, row, rows[0]) for row in rows]
     table.strong = {str(report.get("artifact"))}
     return table

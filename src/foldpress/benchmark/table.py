@@ -47,6 +47,12 @@ def summary_rows(report: Mapping[str, Any]) -> list[GraphRow]:
     ]
 
 
+def graph_titles(report: Mapping[str, Any]) -> list[str]:
+    """What stands above the columns of every table of graphs."""
+    sizes = ["graph", "size", "packed", "parameters", "MACs", "sparsity"]
+    return [*sizes, "p50", "speedup", f"{metric_of(report)} (test)"]
+
+
 def headline(report: Mapping[str, Any]) -> str:
     """What the artifact costs and gains, in one sentence; only what was measured is said."""
     rows = summary_rows(report)
