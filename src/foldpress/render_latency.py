@@ -89,11 +89,7 @@ def _summary(name: str, graph: Mapping[str, Any]) -> str:
     """What is no part of the network: conversions left over, copies, nodes that ran elsewhere."""
     parts = [
         f"{label}: {len(graph[key])} nodes, {_us(sum(node['us'] for node in graph[key]))}"
-        for key, label in (
-            ("not_fused", "conversions left"),
-            ("moves", "copies and layouts"),
-            ("elsewhere", "on another provider"),
-        )
+        for key, label in _EXTRA.items()
         if graph[key]
     ]
     said = "; ".join(parts) or "nothing left over, copied, or on another provider"

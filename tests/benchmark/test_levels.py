@@ -43,6 +43,6 @@ def test_false_passes_by_group() -> None:
 
 def test_power_grows_with_samples_and_shrinks_with_flips() -> None:
     """Catches a bound so wide that it never passes: with enough samples, what loses nothing has to."""
-    few, many = (one_artifact(Setting(n, 0.01, 0.03), 4000, drop=0.0) for n in (600, 5000))
+    few, many = (one_artifact(Setting(n, 0.01, 0.03), 1000, drop=0.0) for n in (600, 5000))
     assert few < 0.5 < 0.9 < many
-    assert one_artifact(Setting(5000, 0.01, 0.08), 4000, drop=0.0) < many
+    assert one_artifact(Setting(5000, 0.01, 0.08), 1000, drop=0.0) < many
