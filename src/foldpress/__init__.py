@@ -25,12 +25,12 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.stages import inspect as inspect
     from foldpress.stages import prune as prune
     from foldpress.stages import quantize as quantize
-    from foldpress.stages import validate as validate
     from foldpress.storage.pack import pack as pack
     from foldpress.storage.unpack import unpack as unpack
     from foldpress.templates import init as init
     from foldpress.timing import bench as bench
     from foldpress.timing import explain as explain
+    from foldpress.validation import validate as validate
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -56,7 +56,7 @@ _HOMES = {
     "report": "saved",
     "run": "pipeline",
     "unpack": "storage.unpack",
-    "validate": "stages",
+    "validate": "validation",
 }
 
 

@@ -1,7 +1,7 @@
 """Each stage as one function on files, of the same name as its command."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,21 +10,17 @@ from typing import Any, Literal
 import numpy as np
 import onnx_ir as ir
 
-from foldpress.benchmark.accuracy import pair
-from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.plan import LatencyPlan
-from foldpress.benchmark.report import build_report, describe_cost, describe_graph
-from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
+from foldpress.benchmark.report import describe_cost, describe_graph
+from foldpress.benchmark.scoring import make_task
 from foldpress.calibration import Drawn, draw
 from foldpress.cost import graph_cost, layer_entries
 from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.drop_budget import Loss, loss_of
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
-from foldpress.graph import batch_size, input_specs, load_graph, save_graph
-from foldpress.identity import identify
+from foldpress.graph import input_specs, load_graph, save_graph
 from foldpress.kernels import kernels_entry
-from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.lean import lean
@@ -38,7 +34,6 @@ from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
 from foldpress.pruned_time import time_entry
-from foldpress.runtime import open_session, predict
 from foldpress.settling import settle, settled
 from foldpress.sources import read_data
 from foldpress.weight_passes import choose_weights
@@ -183,42 +178,6 @@ def quantize(
         statistics=Collection.collect if file is None else partial(taken_or_collected, file),
     )
     return _press(press, graph, output, data, partial(draw, samples=samples, seed=seed, statistics=file), keep_metadata)
-
-
-def validate(
-    baseline: Path | str,
-    artifact: Path | str,
-    *,
-    data: str,
-    limits: Mapping[str, float],
-    confidence: float = 0.95,
-    task: str = "classification",
-    folder: Path | str = ".",
-) -> dict[str, Any]:
-    """Paired non-inferiority of two graphs, whoever made them: {"verdict", "checks", "accuracy"}.
-
-    Raises:
-        RequestError: graphs, data or limits are wrong.
-    """
-    folder = Path(folder)
-    dataset = read_data(data, folder)
-    scorer = make_task(task, folder, dataset.y)
-    graphs = {"baseline": Path(baseline), "artifact": Path(artifact)}
-    outputs = []
-    for name, path in graphs.items():
-        graph = load_graph(path)
-        fitted = fit_inputs(dataset, input_specs(graph))
-        outputs.append(predict(open_session(path), fitted, batch_size(graph), f"scoring the {name}"))
-        check_targets(fitted, scorer, outputs[-1])
-    check_baseline(dataset, outputs[0])
-    facts = {
-        "artifact": "artifact", "baseline": "baseline", "task": scorer.name, "metric": scorer.metric,
-        "has_labels": scorer.has_labels, "graphs": {name: describe_graph(path) for name, path in graphs.items()},
-        "timing": {}, "environment": environment(),
-    }  # fmt: skip
-    table = pair(scorer, dataset, outputs[0], outputs[1], identity=identify(dataset, grouped=True))
-    report = build_report(Evidence(facts, table), limits, confidence)
-    return {key: report[key] for key in ("verdict", "checks", "accuracy", "graphs", "confidence")}
 
 
 def inspect(graph: Path | str) -> dict[str, Any]:
