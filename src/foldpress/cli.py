@@ -160,14 +160,17 @@ def validate(
     max_drop: MaxDrop = None, max_flips: MaxFlips = None, max_class_drop: MaxClassDrop = None,
     confidence: Confidence = 0.95,
     task: Task = "classification",
+    judged_output: Annotated[str | None, typer.Option(help="The output that the targets belong to, by name or position: "
+                                                      "the first.")] = None,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Paired non-inferiority of any two graphs, whoever made them."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop)
         found = foldpress.validate(
-            baseline, artifact, data=data, limits=limits, confidence=confidence or 0.95, task=task
-        )
+            baseline, artifact, data=data, limits=limits, confidence=confidence or 0.95, task=task,
+            judged_output=judged_output,
+        )  # fmt: skip
         _summarize(found)
         out.show(found, *show_validation(found))
     raise typer.Exit(_exit_code(found["verdict"]))

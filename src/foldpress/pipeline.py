@@ -5,7 +5,7 @@ PyTorch model ──exporter──▶ float32 graph ──optimizer──▶ pru
 
 import logging
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from foldpress.benchmark.latency import measure
 from foldpress.benchmark.pictures import flipped_pictures
 from foldpress.benchmark.planning import plan_samples
 from foldpress.benchmark.report import build_report, describe_cost
-from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task
+from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task, output_position
 from foldpress.benchmark.whole_set import make_metric, resample, save_metric
 from foldpress.benchmark.write import write_reports
 from foldpress.cost import graph_cost, layer_entries
@@ -89,7 +89,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         open_refit(recipe)  # what is not there is said now, not after all else
     found = digests(recipe, dataset, train)
     origin = open_origin(recipe.model.source, recipe.model.weights, recipe.folder, dataset)
-    check_targets(origin.dataset, task, origin.outputs)
+    task = replace(task, output=output_position(recipe.data.output, origin.names))
+    check_targets(origin.dataset, task, task.of(origin.outputs))
     folds = _folds(recipe, origin.dataset, train, task)
 
     here = RunDir(Path(output), stage_key(recipe, found), resume=resume)
@@ -100,7 +101,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         )
         baseline = load_graph(here / EXPORTED)
         fit_inputs(folds.development, input_specs(baseline))
-        predictions = _predict(baseline, folds.development, "scoring the baseline", recipe)
+        predictions = _predict(baseline, folds.development, "scoring the baseline", recipe, task)
         check_baseline(folds.development, predictions)
 
         press = Pressing(recipe, baseline, folds, task, here / STATISTICS)
@@ -135,7 +136,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
 def _folds(recipe: Recipe, dataset: Dataset, train: Dataset | None, task: Task) -> Folds:
     """Folds and test split, proven disjoint from each other and from the training data."""
     table = recipe.folds
-    scheme: Scheme = table.scheme or ("stratified" if task.has_labels else "kfold")
+    one_class_each = task.has_labels and dataset.y.ndim == 1
+    scheme: Scheme = table.scheme or ("stratified" if one_class_each else "kfold")
     if dataset.group is not None and scheme not in GROUPED:
         _logger.warning("the data have groups, and scheme = %r takes their samples for independent", scheme)
     folds = make_folds(
@@ -173,7 +175,7 @@ def _judge_folds(here: RunDir, press: Pressing, folds: Folds, task: Task, predic
     for repeat, fold, graph in track(press.rounds(), "judging held-out folds", len(list(folds.rounds()))):
         rows = folds.held_out(repeat, fold)
         held_out = folds.development.select(rows)
-        outputs, before = _predict(graph, held_out, f"fold {fold}", press.recipe), [p[rows] for p in predictions]
+        outputs, before = _predict(graph, held_out, f"fold {fold}", press.recipe, task), [p[rows] for p in predictions]
         tables.append(pair(task, held_out, before, outputs, repeat=repeat, fold=fold, identity=identity.at(rows)))
     save_table(concatenate(tables), here / "evidence/folds.npz")
     return {}
@@ -187,7 +189,7 @@ def _judge_refit(here: RunDir, recipe: Recipe, folds: Folds, task: Task, chosen:
         rows = folds.held_out(one.repeat, one.fold)
         held_out = fit_inputs(folds.development.select(rows), input_specs(one.baseline))
         before, after = (
-            _predict(graph, held_out, f"fold {one.fold}", recipe) for graph in (one.baseline, one.artifact)
+            _predict(graph, held_out, f"fold {one.fold}", recipe, task) for graph in (one.baseline, one.artifact)
         )
         check_baseline(held_out, before)
         where = {"repeat": one.repeat, "fold": one.fold, "trained_on": one.trained_on}
@@ -202,7 +204,7 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
     The graphs on the way are scored too: nothing is chosen by it, and the report shows where accuracy went.
     """
     test = folds.test.open(sha256(here / _artifact(here)))
-    outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}", recipe) for name in _graphs(here)}
+    outputs = {name: _predict(load_graph(here / name), test, f"scoring {name}", recipe, task) for name in _graphs(here)}
     before, after = outputs[EXPORTED], outputs[_artifact(here)]
     table = pair(task, test, before, after, identity=_identity(recipe, test))
     save_table(table, here / "evidence/test.npz")
@@ -231,10 +233,10 @@ def _agree(here: RunDir, recipe: Recipe, samples: Dataset, task: Task) -> dict[s
     return {"agreement": self_agreement(graph, samples, task, recipe.benchmark.first_provider())}
 
 
-def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe) -> list[Array]:
-    """A graph's outputs on the first provider that the recipe names: what ships there is judged there."""
+def _predict(graph: ir.Model, dataset: Dataset, label: str, recipe: Recipe, task: Task) -> list[Array]:
+    """A graph's judged outputs on the first provider that the recipe names: what ships there is judged there."""
     session = open_session(graph, **recipe.benchmark.first_provider())
-    return predict(session, dataset, batch_size(graph), label)
+    return task.of(predict(session, dataset, batch_size(graph), label))
 
 
 def _graphs(here: RunDir) -> list[str]:

@@ -77,6 +77,7 @@ class DataTable(_Table):
     train: str | None = None
     task: str = "classification"
     metric: str | None = None
+    output: Annotated[int, Field(ge=0, strict=True)] | str | None = None
 
     @model_validator(mode="after")
     def _known_task(self) -> "DataTable":

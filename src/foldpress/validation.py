@@ -1,15 +1,16 @@
 """`validate`: any two graphs against each other on the same samples, whoever made them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from foldpress.benchmark.accuracy import pair
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.report import build_report, describe_graph
-from foldpress.benchmark.scoring import check_baseline, check_targets, make_task
-from foldpress.data import fit_inputs
-from foldpress.graph import batch_size, input_specs, load_graph
+from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task, output_position
+from foldpress.data import Array, Dataset, fit_inputs
+from foldpress.graph import batch_size, input_specs, load_graph, output_names
 from foldpress.identity import identify
 from foldpress.machine import environment
 from foldpress.runtime import open_session, predict
@@ -24,9 +25,12 @@ def validate(
     limits: Mapping[str, float],
     confidence: float = 0.95,
     task: str = "classification",
+    judged_output: int | str | None = None,
     folder: Path | str = ".",
 ) -> dict[str, Any]:
     """Paired non-inferiority of two graphs, whoever made them: {"verdict", "checks", "accuracy"}.
+
+    `judged_output` is the output that the targets belong to, by name or by position from 0, where it is not the first.
 
     Raises:
         RequestError: graphs, data or limits are wrong.
@@ -35,18 +39,23 @@ def validate(
     dataset = read_data(data, folder)
     scorer = make_task(task, folder, dataset.y)
     graphs = {"baseline": Path(baseline), "artifact": Path(artifact)}
-    outputs = []
-    for name, path in graphs.items():
-        graph = load_graph(path)
-        fitted = fit_inputs(dataset, input_specs(graph))
-        outputs.append(predict(open_session(path), fitted, batch_size(graph), f"scoring the {name}"))
-        check_targets(fitted, scorer, outputs[-1])
-    check_baseline(dataset, outputs[0])
+    before, after = (_outputs(name, path, dataset, scorer, judged_output) for name, path in graphs.items())
+    check_baseline(dataset, before)
     facts = {
         "artifact": "artifact", "baseline": "baseline", "task": scorer.name, "metric": scorer.metric,
         "has_labels": scorer.has_labels, "graphs": {name: describe_graph(path) for name, path in graphs.items()},
         "timing": {}, "environment": environment(),
     }  # fmt: skip
-    table = pair(scorer, dataset, outputs[0], outputs[1], identity=identify(dataset, grouped=True))
+    table = pair(scorer, dataset, before, after, identity=identify(dataset, grouped=True))
     report = build_report(Evidence(facts, table), limits, confidence)
     return {key: report[key] for key in ("verdict", "checks", "accuracy", "graphs", "confidence")}
+
+
+def _outputs(name: str, path: Path, dataset: Dataset, task: Task, judged: int | str | None) -> list[Array]:
+    """What a graph gives for all samples, of what is judged; proven to fit the targets."""
+    graph = load_graph(path)
+    task = replace(task, output=output_position(judged, output_names(graph)))
+    fitted = fit_inputs(dataset, input_specs(graph))
+    outputs = task.of(predict(open_session(path), fitted, batch_size(graph), f"scoring the {name}"))
+    check_targets(fitted, task, outputs)
+    return outputs

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from foldpress.benchmark.scoring import labels
+from foldpress.benchmark.labels import labels
 from foldpress.callables import load_callable
 from foldpress.data import Array
 from foldpress.errors import DataError
