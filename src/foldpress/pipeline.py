@@ -16,11 +16,13 @@ from foldpress.benchmark.agreement import self_agreement
 from foldpress.benchmark.evidence import JUDGED, load_evidence, save_facts, save_latency, save_pictures, save_table
 from foldpress.benchmark.gate import EXIT_CODES
 from foldpress.benchmark.latency import measure
+from foldpress.benchmark.metrics import make_metric
 from foldpress.benchmark.pictures import flipped_pictures
 from foldpress.benchmark.planning import plan_samples
+from foldpress.benchmark.pooled import Answers, resample_folds
 from foldpress.benchmark.report import build_report, describe_cost
 from foldpress.benchmark.scoring import Task, check_baseline, check_targets, make_task, output_position
-from foldpress.benchmark.whole_set import make_metric, resample, save_metric
+from foldpress.benchmark.whole_set import resample, save_metric
 from foldpress.benchmark.write import write_reports
 from foldpress.cost import graph_cost, layer_entries
 from foldpress.data import Array, Dataset, check_disjoint, fit_inputs
@@ -113,7 +115,8 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
         for name in set(JUDGED) - set(judged):  # of an earlier run with other folds
             (here / f"evidence/{name}.npz").unlink(missing_ok=True)
         if "folds" in judged:
-            here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, press, folds, task, predictions))
+            answers = [f"evidence/{name}.npz" for name in ("folds", "whole_set_folds")]
+            here.stage("folds", answers, lambda: _judge_folds(here, press, folds, task, predictions))
         if "refit" in judged:
             here.stage("refit", ["evidence/refit.npz"], lambda: _judge_refit(here, recipe, folds, task, chosen))
         answers = [f"evidence/{name}.npz" for name in ("test", "flips", "whole_set")]
@@ -165,19 +168,27 @@ def _judged(recipe: Recipe, folds: Folds) -> list[str]:
     """The evidence that the gate will ask for."""
     asked = {"test": True, "folds": any(folds.rounds()), "refit": recipe.folds.refit is not None}
     asked["whole_set"] = recipe.data.metric is not None
+    asked["whole_set_folds"] = asked["whole_set"] and asked["folds"]
     return [name for name in JUDGED if asked[name]]
 
 
 def _judge_folds(here: RunDir, press: Pressing, folds: Folds, task: Task, predictions: list[Array]) -> dict[str, Any]:
     """Every development sample scored once in each repeat, by the graph made without its fold."""
-    tables = []
-    identity = _identity(press.recipe, folds.development)
+    tables, parts = [], []
+    recipe = press.recipe
+    identity = _identity(recipe, folds.development)
     for repeat, fold, graph in track(press.rounds(), "judging held-out folds", len(list(folds.rounds()))):
         rows = folds.held_out(repeat, fold)
         held_out = folds.development.select(rows)
-        outputs, before = _predict(graph, held_out, f"fold {fold}", press.recipe, task), [p[rows] for p in predictions]
+        outputs, before = _predict(graph, held_out, f"fold {fold}", recipe, task), [p[rows] for p in predictions]
         tables.append(pair(task, held_out, before, outputs, repeat=repeat, fold=fold, identity=identity.at(rows)))
+        if recipe.data.metric is not None:
+            parts.append(Answers(repeat, rows, outputs))
     save_table(concatenate(tables), here / "evidence/folds.npz")
+    if recipe.data.metric is not None:
+        metric, options = make_metric(recipe.data.metric, recipe.folder), _draws(recipe, task)
+        drop = resample_folds(metric, folds.development.y, predictions, parts, identity.group, **options)
+        save_metric(drop, here / "evidence/whole_set_folds.npz")
     return {}
 
 
@@ -210,10 +221,15 @@ def _judge_test(here: RunDir, recipe: Recipe, folds: Folds, task: Task) -> dict[
     save_table(table, here / "evidence/test.npz")
     if recipe.data.metric is not None:
         metric = make_metric(recipe.data.metric, recipe.folder)
-        drop = resample(metric, test.y, before, after, table.group, has_labels=task.has_labels, seed=recipe.folds.seed)
+        drop = resample(metric, test.y, before, after, table.group, **_draws(recipe, task))
         save_metric(drop, here / "evidence/whole_set.npz")
     save_pictures(flipped_pictures(test, table) if task.has_labels else None, here / "evidence/flips.npz")
     return {"scores": {name: float(task.score(test.y, found).mean()) for name, found in outputs.items()}}
+
+
+def _draws(recipe: Recipe, task: Task) -> dict[str, Any]:
+    """How the samples of a whole-set metric are drawn."""
+    return {"has_labels": task.has_labels, "seed": recipe.folds.seed}
 
 
 def _identity(recipe: Recipe, dataset: Dataset) -> Identity:

@@ -53,7 +53,7 @@ def test_false_passes_with_several_positions_a_sample(setting: Setting, position
 
 def test_positions_are_no_samples() -> None:
     """Catches positions taken for independent: where samples are lost as a whole that passes far too often."""
-    assert by_position(Setting(300, 0.02, 0.04, 1.0), 16, 300, aware=False) > 0.25
+    assert by_position(Setting(150, 0.04, 0.08, 1.0), 16, 200, aware=False) > 0.25
 
 
 def test_power_grows_with_samples_and_shrinks_with_flips() -> None:

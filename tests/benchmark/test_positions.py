@@ -99,5 +99,5 @@ def test_what_the_report_draws_and_plans(paired: Paired) -> None:
     assert f"{changed} of {int((TARGETS >= 0).sum())} test predictions" in draw_predictions(paired).caption
     rows = np.arange(N)
     (plan,) = plan_samples({"max_class_drop": 0.5}, 0.95, Identity(rows, rows), TARGETS)
-    fewest = min(int((label == TARGETS).any(1).sum()) for label in range(CLASSES))
+    fewest = min(int(np.any(label == TARGETS, axis=1).sum()) for label in range(CLASSES))
     assert plan.detail.endswith(f"there are {fewest}")

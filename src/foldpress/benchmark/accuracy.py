@@ -202,7 +202,8 @@ def _pooled_upper(table: Paired, has_labels: bool, confidence: float) -> float:
     _, first, where = np.unique(table.sample, return_index=True, return_inverse=True)
     lost = np.bincount(where, table.baseline_score - table.artifact_score) / np.bincount(where)
     group = _groups(table)
-    binary = has_labels or is_binary(table)
+    scores = np.array([table.baseline_score, table.artifact_score])
+    binary = is_binary(table) or (has_labels and bool(((scores >= 0) & (scores <= 1)).all()))
     return drop_upper(lost, confidence, binary=binary, group=None if group is None else group[first])
 
 
