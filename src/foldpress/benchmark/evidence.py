@@ -90,7 +90,8 @@ class LatencySamples:
     belong to graphs that were interleaved, and pair up. `load_ms`, `first_ms` and `peak_rss_mb` come from a fresh
     process that held nothing but this graph. `again_ms`, of the reference alone, is its second session, timed among the
     others (the A/A test). `warm_up_runs` counts, for each process, the runs before latency had settled; they are not
-    among the samples.
+    among the samples. `device_ms` are runs whose inputs and outputs stayed on the `device` (see
+    `on_device.py`), timed among the others in blocks that pair up too; where there are none, `device_why` may say more.
     """
 
     provider: str
@@ -105,6 +106,9 @@ class LatencySamples:
     again_ms: list[list[list[float]]] = field(default_factory=list)
     warm_up_runs: list[int] = field(default_factory=list)
     provider_options: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+    device_ms: list[list[list[float]]] = field(default_factory=list)
+    device_why: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
