@@ -79,7 +79,7 @@ def test_a_fold_that_cannot_be_scored() -> None:
     """Catches an artifact without a number that is left out, as a fold with one class is, of which there is no area."""
     untold = metric_block(metric_drop([[0.9, 0.88], [math.nan, math.nan], [0.9, 0.87]]), 0.95)
     assert (untold["drop_upper_by_fold"], untold["drop_upper"]) == (None, untold["drop_upper_pooled"])
-    assert "1 folds" in untold["drop_upper_by_fold_why"]
+    assert "1 of the folds" in untold["drop_upper_by_fold_why"]
     assert metric_block(metric_drop([[0.9, 0.88], [0.9, math.nan], [0.9, 0.87]]), 0.95)["drop_upper"] == math.inf
 
 

@@ -48,7 +48,7 @@ def class_axis(scores: Array, positions: Sequence[int]) -> int:
         f"{given}; with {targets} classes are scores of that shape with one axis more, as [N, C] for targets [N], or "
         "integer labels of that shape",
         mend="set [data] task to regression or to your own metric, module:callable; where the targets belong to another "
-        "output, name it: [data] output",
+        "output, name that: [data] output, or validate --judged-output",
     )
 
 

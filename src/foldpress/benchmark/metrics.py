@@ -41,11 +41,11 @@ def make_metric(name: str, folder: Path) -> Metric:
 def _f1(targets: Array, outputs: list[Array]) -> float:
     """The mean over the classes that are there or are predicted of 2 · hits / (members + guesses)."""
     where = counted(targets)
-    wanted, guessed = targets[where], labels(outputs, targets.shape[1:])[where]
-    classes, found = np.unique(np.concatenate([wanted, guessed]), return_inverse=True)
-    members, guesses = np.split(found, [len(wanted)])
-    hits, both = (np.bincount(one, minlength=len(classes)) for one in (members[members == guesses], found))
-    return float(np.mean(2 * hits / both))
+    wanted, guessed = targets[where].astype(np.int64), labels(outputs, targets.shape[1:])[where]
+    least = min(0, guessed.min())  # what is no number is no class, and still a guess
+    both = np.bincount(np.concatenate([wanted, guessed]) - least)
+    hits = np.bincount(wanted[wanted == guessed] - least, minlength=len(both))
+    return float(np.mean(2 * hits[both > 0] / both[both > 0]))
 
 
 def _auc(targets: Array, outputs: list[Array]) -> float:

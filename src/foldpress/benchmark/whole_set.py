@@ -98,7 +98,9 @@ def metric_block(found: MetricDrop, confidence: float) -> dict[str, Any]:
     missing = int((~np.isfinite(found.by_fold[..., 0])).sum())
     if missing:  # the baseline's alone: an artifact that gives no number has to block
         return (
-            block | by_fold | {"drop_upper_by_fold_why": f"the metric of the baseline is no number on {missing} folds"}
+            block
+            | by_fold
+            | {"drop_upper_by_fold_why": f"the baseline's metric is no number on {missing} of the folds"}
         )
     level = max(mean_upper(before - after, confidence) for before, after in found.by_fold.transpose(0, 2, 1))
     return block | by_fold | {"drop_upper": max(upper, level), "drop_upper_by_fold": level}
