@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from foldpress.benchmark.pooled import Answers, resample_folds
+from foldpress.benchmark.pooled import FoldAnswers, resample_folds
 from foldpress.benchmark.whole_set import MetricDrop, metric_block, resample
 
 FOLDS = 5
@@ -30,9 +30,9 @@ def drawn(generator: np.random.Generator, n: int, lose: Arrays) -> tuple[Arrays,
     return target, before, after
 
 
-def answers(after: Arrays, repeat: int = 0) -> list[Answers]:
+def answers(after: Arrays, repeat: int = 0) -> list[FoldAnswers]:
     fold = (np.arange(len(after)) + repeat) % FOLDS
-    return [Answers(repeat, np.flatnonzero(fold == k), [after[fold == k]]) for k in range(FOLDS)]
+    return [FoldAnswers(repeat, np.flatnonzero(fold == k), [after[fold == k]]) for k in range(FOLDS)]
 
 
 def test_the_pool_is_one_set_and_folds_are_in_no_order() -> None:

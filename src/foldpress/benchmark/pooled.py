@@ -16,7 +16,7 @@ from foldpress.data import Array, Indices
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class FoldAnswers:
     """What the graph made without a fold gives for the fold's samples: each output is [n, …], `rows` [n] of all samples."""
 
     repeat: int
@@ -28,7 +28,7 @@ def resample_folds(
     metric: Metric,
     targets: Array,
     baseline: list[Array],
-    folds: list[Answers],
+    folds: list[FoldAnswers],
     group: NDArray[Any],
     *,
     has_labels: bool,
@@ -63,15 +63,15 @@ def resample_folds(
     )
 
 
-def _pooled(folds: list[Answers]) -> Answers:
+def _pooled(folds: list[FoldAnswers]) -> FoldAnswers:
     """All folds of a repeat, in the order of the samples: the same in every repeat."""
     rows = np.concatenate([fold.rows for fold in folds])
     order = np.argsort(rows)
     outputs = [np.concatenate(parts)[order] for parts in zip(*(fold.outputs for fold in folds), strict=True)]
-    return Answers(folds[0].repeat, rows[order], outputs)
+    return FoldAnswers(folds[0].repeat, rows[order], outputs)
 
 
-def _of_fold(metric: Metric, targets: Array, baseline: list[Array], fold: Answers) -> tuple[float, float]:
+def _of_fold(metric: Metric, targets: Array, baseline: list[Array], fold: FoldAnswers) -> tuple[float, float]:
     """Before and after."""
     before = [output[fold.rows] for output in baseline]
     return metric(targets[fold.rows], before), metric(targets[fold.rows], fold.outputs)

@@ -1,4 +1,4 @@
-"""`validate`: any two graphs against each other on the same samples, whoever made them."""
+"""Judging two graphs on labelled samples, whoever made them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,13 +44,13 @@ def validate(
     scorer = make_task(task, folder, dataset.y)
     of_all = None if metric is None else make_metric(metric, folder)
     graphs = {"baseline": Path(baseline), "artifact": Path(artifact)}
-    before, after = (_outputs(name, path, dataset, scorer, judged_output) for name, path in graphs.items())
+    before, after = (_outputs(path, name, dataset, scorer, judged_output) for name, path in graphs.items())
     check_baseline(dataset, before)
     facts = {
         "artifact": "artifact", "baseline": "baseline", "task": scorer.name, "metric": scorer.metric,
         "has_labels": scorer.has_labels, "graphs": {name: describe_graph(path) for name, path in graphs.items()},
         "timing": {}, "environment": environment(), "recipe": {"data": {"metric": metric}},
-        "judged": ["test"] + ["whole_set"] * (of_all is not None),
+        "judged": ["test"] if of_all is None else ["test", "whole_set"],
     }  # fmt: skip
     table = pair(scorer, dataset, before, after, identity=identify(dataset, grouped=True))
     drop = of_all and resample(of_all, dataset.y, before, after, table.group, has_labels=scorer.has_labels)
@@ -58,8 +58,8 @@ def validate(
     return {key: report[key] for key in ("verdict", "checks", "accuracy", "graphs", "confidence")}
 
 
-def _outputs(name: str, path: Path, dataset: Dataset, task: Task, judged: int | str | None) -> list[Array]:
-    """What a graph gives for all samples, of what is judged; proven to fit the targets."""
+def _outputs(path: Path, name: str, dataset: Dataset, task: Task, judged: int | str | None) -> list[Array]:
+    """What a graph answers, of what is judged, and that the targets are of that kind."""
     graph = load_graph(path)
     task = replace(task, output=output_position(judged, output_names(graph)))
     fitted = fit_inputs(dataset, input_specs(graph))
