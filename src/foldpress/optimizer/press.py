@@ -22,6 +22,7 @@ from foldpress.optimizer.collection import Collection, Kind
 from foldpress.optimizer.dynamic_int8 import DynamicInt8
 from foldpress.optimizer.float16 import Float16, magnitudes, tensors_to_watch
 from foldpress.optimizer.float_outputs import FloatOutputs
+from foldpress.optimizer.gates import with_gates
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.hiding import clear_branches
 from foldpress.optimizer.learning import Learned, Learning
@@ -279,13 +280,14 @@ class Press:
 
     @property
     def _grams(self) -> GramStatistics:
-        layers = layers_to_observe(self.model, self.protected)
+        shown = with_gates(self.model)
+        layers = layers_to_observe(shown, self.protected)
         if not layers:
             raise RequestError(
                 "no layer of this graph can lose channels: each is protected, feeds an output or what is not understood",
                 mend='leave [prune] out, or use method = "unstructured"',
             )
-        collect = partial(collect_grams, self.model, layers, self._calibration, self._numbers)
+        collect = partial(collect_grams, shown, layers, self._calibration, self._numbers)
         grams: GramStatistics = self._once("grams", collect)
         return grams
 
