@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.passes.common import ShapeInferencePass
 
+from foldpress.contrib import infer_shapes
 from foldpress.data import Array
 from foldpress.graph import add_initializer, copy_graph, initializer, set_initializer
 from foldpress.optimizer.follow.following import has, is_zero, there
@@ -57,7 +57,7 @@ def add_gates(model: ir.Model) -> None:
     for node in found:
         _Builder(model, node).add()
     if found:
-        ShapeInferencePass(data_prop=True)(model)
+        infer_shapes(model)
 
 
 def store_gates(model: ir.Model) -> None:
