@@ -123,6 +123,7 @@ def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, re
 
         facts = _facts(recipe, task, here, tested["scores"], found)
         facts |= {"parity": exported["parity"], "agreement": agreed["agreement"], "judged": judged}
+        facts["pruning"] = pressed.get("pruning")
         facts["log"] = planned + parity_log(exported["parity"]) + chosen["log"] + pressed["log"]
         save_facts(facts, here / "evidence")
         evidence = load_evidence(here / "evidence")  # as saved: what is judged is what can be judged again

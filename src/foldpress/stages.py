@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +28,8 @@ from foldpress.machine import environment
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.lean import lean
-from foldpress.optimizer.passes import LogEntry, apply
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.passes import apply
+from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import choose_method
 from foldpress.optimizer.reuse import taken_or_collected
@@ -37,7 +37,7 @@ from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import choose_target
 from foldpress.origin import open_origin, parity_log
 from foldpress.precision import choose_precision
-from foldpress.pruned_time import time_entry
+from foldpress.pruned_time import pruning_block, time_log
 from foldpress.runtime import open_session, predict
 from foldpress.settling import settle, settled
 from foldpress.sources import read_data
@@ -54,10 +54,12 @@ class StageResult:
     parameters: int
     seconds: float
     log: list[dict[str, str]] = field(default_factory=list)
+    pruning: dict[str, Any] | None = None  # as in report.json, of `prune` alone
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return {**self.__dict__, "output": str(self.output)}
+        facts = {name: value for name, value in self.__dict__.items() if name != "pruning" or value is not None}
+        return {**facts, "output": str(self.output)}
 
 
 def export(
@@ -251,15 +253,16 @@ def _press(
     drawn = draw(dataset)
     press = make(cleaned.model, dataset.select(drawn.rows), drawn.numbers)
     calibrated = drawn.log if press.learns else ()
+    asked = press.prune
     found = settle(press, dataset, LatencyPlan(), _loss(task, dataset))
     press = settled(press, found)
     pressed = press.ship()
     written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
-    timed = _timed(press, pressed, dataset)
+    pruning = pruning_block(asked, press, pressed, dataset, LatencyPlan())
     save_graph(written.model, output)
-    logs = (*cleaned.log, *calibrated), (*pressed.log, *timed, *written.log)
+    logs = (*cleaned.log, *calibrated), (*pressed.log, *time_log(pruning), *written.log)
     before, after = ([entry.as_json() for entry in log] for log in logs)
-    return _result(output, start, [*before, *found["log"], *after])
+    return replace(_result(output, start, [*before, *found["log"], *after]), pruning=pruning)
 
 
 def _loss(task: str, dataset: Dataset) -> Loss:
@@ -267,13 +270,6 @@ def _loss(task: str, dataset: Dataset) -> Loss:
     if dataset.targets is None and task != "classification":
         return loss_of(make_task(task, Path(), dataset.y))  # which says that there are none
     return loss_of(make_task(task, Path(), np.empty(0) if dataset.targets is None else dataset.y))
-
-
-def _timed(press: Press, pressed: Pressed, samples: Dataset) -> list[LogEntry]:
-    """What structured pruning did to the time."""
-    if pressed.pruned is None or not press.removes_channels:
-        return []
-    return [time_entry(press, pressed.pruned, samples, LatencyPlan())]
 
 
 def _share(float_macs: float) -> float:
