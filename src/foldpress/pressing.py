@@ -22,13 +22,14 @@ from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
+from foldpress.products import PRUNED, QUANTIZED
 from foldpress.pruned_time import pruning_block, time_log
-from foldpress.recipe import PruneTable, QuantizeTable, Recipe
+from foldpress.recipe import Recipe
 from foldpress.rundir import RunDir
 from foldpress.settling import settle, settled
+from foldpress.tables.prune import PruneTable
+from foldpress.tables.quantize import QuantizeTable
 from foldpress.weight_passes import choose_weights
-
-PRUNED, QUANTIZED = "pruned.onnx", "quantized.onnx"
 
 
 class Pressing:

@@ -1,0 +1,22 @@
+"""`[data]`: what the network is judged on."""
+
+from pydantic import model_validator
+
+from foldpress.tables.fields import Table
+
+
+class DataTable(Table):
+    """Samples, the task that they pose and, if there is one, a metric of the whole set."""
+
+    source: str
+    train: str | None = None
+    task: str = "classification"
+    metric: str | None = None
+
+    @model_validator(mode="after")
+    def _known_task(self) -> "DataTable":
+        if self.task not in ("classification", "regression") and ":" not in self.task:
+            raise ValueError(f"task {self.task!r} is none of classification, regression, module:callable")
+        if self.metric is not None and self.metric not in ("f1", "auc") and ":" not in self.metric:
+            raise ValueError(f"metric {self.metric!r} is none of f1, auc, module:callable")
+        return self
