@@ -180,7 +180,7 @@ def add_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -
     """Store a new tensor under a name like `name` that is free."""
     while name in model.graph.initializers:
         name += "_"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
     model.graph.register_initializer(value)
     return value

@@ -62,6 +62,8 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "checks": [asdict(check) for check in checks],
             "accuracy": accuracy,
             "graphs": facts["graphs"],
+            "pruning": facts.get("pruning"),
+            **({} if facts.get("pruning") else {"pruning_why": _unpruned(facts)}),
             "latency": latency,
             "digests": facts.get("digests", {}),
             "agreement": agreement,
@@ -96,6 +98,11 @@ def _absence(name: str, facts: dict[str, Any]) -> str:
     if name in facts.get("judged", (name,)):
         return "not measured"
     return "[folds] refit was not asked for" if name == "refit" else "not asked for: there are no folds"
+
+
+def _unpruned(facts: dict[str, Any]) -> str:
+    """Why `pruning` is null."""
+    return "not measured" if "prune" in facts.get("recipe", {}) else "[prune] was not asked for"
 
 
 def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:
