@@ -82,6 +82,10 @@ class PassError(FoldpressError):
     """A pass would break the graph."""
 
 
+class DivergedError(FoldpressError):
+    """Training gave no numbers any more; names the epoch and the step."""
+
+
 def choose_from(known: Iterable[_Name], name: str, problem: str) -> _Name:
     """The one of the known names that was asked for; `problem` and the name say that there is no such one.
 
