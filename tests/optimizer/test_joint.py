@@ -10,7 +10,8 @@ from torch.nn.functional import conv2d
 from foldpress.data import Dataset
 from foldpress.graph import copy_graph
 from foldpress.optimizer import joint
-from foldpress.optimizer.joint import Given, descend, fit_together
+from foldpress.optimizer.joint import descend, fit_together
+from foldpress.optimizer.pair_samples import Given
 from foldpress.optimizer.pairs import Pair, Weights
 from foldpress.optimizer.places import Place
 from foldpress.runtime import open_session, predict
@@ -129,14 +130,16 @@ def test_a_graph_comes_closer_to_the_original(
     np.testing.assert_array_equal(pair.first.matrices(pruned)[0][unread], first[unread])
 
 
-def test_maps_too_large_to_look_at_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["_BYTES", "_WEIGHTS"])
+def test_what_is_too_large_is_left_alone(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: a budget of memory that is not kept."""
-    monkeypatch.setattr(joint, "_BYTES", 7000)  # of one image: 64 places of 28 numbers of 4 bytes
     original = network(CONVOLUTIONS, MAPS)
     pruned = copy_graph(original)
     pair = pair_at(pruned, "z", TAPS[:9])
     assert pair is not None
     before = pair.weights(pruned)
+    # 64 places of 28 numbers of 4 bytes; 28 weights of the first layer, 30 of the second.
+    monkeypatch.setattr(joint, limit, {"_BYTES": 2 * 7168 - 1, "_WEIGHTS": 57}[limit])
     fit_together(original, pruned, pair, Dataset({"x": RNG.normal(size=(8, 3, 8, 8)).astype(np.float32)}))
     for one, other in zip(before, pair.weights(pruned), strict=True):
         np.testing.assert_array_equal(one, other)
