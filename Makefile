@@ -29,5 +29,5 @@ clean:
 # Stamped only when everything is in, so that an interrupted installation is taken up again.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,models,onnxruntime-tools]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,models,onnxruntime-tools,train]'
 	touch $@

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from finished import Run, finish
 from foldpress.cli import app
+from wrong_requests import Here
 
 HIDDEN = 32
 TRAINED_ON = 697  # the other 1,100 digits are held out
@@ -116,6 +117,13 @@ def run(
     """A copy of it to damage."""
     shutil.copytree(passed, tmp_path, dirs_exist_ok=True)
     return Run(tmp_path, recipe, classifier.held_out, monkeypatch)
+
+
+@pytest.fixture
+def here(tmp_path: Path, recipe: WriteRecipe, classifier: Classifier) -> Here:
+    """A folder to prepare a wrong request in."""
+    recipe()
+    return Here(tmp_path, recipe, classifier.held_out)
 
 
 @pytest.fixture

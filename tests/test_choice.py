@@ -11,6 +11,7 @@ from foldpress.data import Dataset
 from foldpress.errors import GraphError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.press import Press
+from foldpress.optimizer.quantize import Quantize
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
 
@@ -100,14 +101,13 @@ def test_statistics_are_collected_once_for_every_candidate(
     monkeypatch: pytest.MonkeyPatch, digits_graph: ir.Model, data: Dataset
 ) -> None:
     """Catches: the data read again for each precision, and once more for the one that is chosen."""
-    pressing, collected = press(digits_graph, data), []
-    collect = pressing._collect
+    pressing, collected, collect = press(digits_graph, data), [], Quantize.collect
 
-    def counted(_self: Press, *given: Any) -> Any:
+    def counted(*given: Any) -> Any:
         collected.append(given)
         return collect(*given)
 
-    monkeypatch.setattr(Press, "_collect", counted)
+    monkeypatch.setattr(Quantize, "collect", counted)
     chosen = choose_by(monkeypatch, {"static": (2, 2, 2)}, pressing, data)
     pressing.at(chosen.precision).ship()
     assert len(collected) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from foldpress.errors import RequestError
 from foldpress.precision import Precision, choose_precision
-from foldpress.recipe import QuantizeTable
+from foldpress.tables.quantize import QuantizeTable
 
 
 def test_names_and_bits_are_taken_over() -> None:

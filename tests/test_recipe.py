@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from foldpress.errors import RecipeError
-from foldpress.recipe import load_recipe, make_prune_table, make_recipe
+from foldpress.recipe import load_recipe, make_recipe, make_table
+from foldpress.tables.prune import PruneTable
 
 LEAST: dict[str, Any] = {"model": {"source": "m:build"}, "data": {"source": "d.npz"}, "gate": {"max_drop": 0.01}}
 
@@ -93,10 +94,10 @@ def test_a_gate_without_a_limit_is_refused() -> None:
 def test_each_method_takes_its_own_budget(given: dict[str, Any], allowed: bool) -> None:
     """Catches a budget that is ignored by the method that was asked for."""
     if allowed:
-        assert make_prune_table(**given).model_dump(exclude_none=True).items() >= given.items()
+        assert make_table(PruneTable, **given).model_dump(exclude_none=True).items() >= given.items()
     else:
         with pytest.raises(RecipeError):
-            make_prune_table(**given)
+            make_table(PruneTable, **given)
 
 
 def test_overrides(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.recipe import load_recipe as load_recipe
     from foldpress.saved import gate as gate
     from foldpress.saved import report as report
-    from foldpress.stages import export as export
-    from foldpress.stages import inspect as inspect
-    from foldpress.stages import prune as prune
-    from foldpress.stages import quantize as quantize
-    from foldpress.stages import validate as validate
+    from foldpress.stages.export import export as export
+    from foldpress.stages.inspect import inspect as inspect
+    from foldpress.stages.prune import prune as prune
+    from foldpress.stages.quantize import quantize as quantize
+    from foldpress.stages.validate import validate as validate
     from foldpress.storage.pack import pack as pack
     from foldpress.storage.unpack import unpack as unpack
     from foldpress.templates import init as init
@@ -43,20 +43,20 @@ _HOMES = {
     "explain": "timing",
     "collect_statistics": "calibration",
     "doctor": "checkup",
-    "export": "stages",
+    "export": "stages.export",
     "gate": "saved",
     "init": "templates",
-    "inspect": "stages",
+    "inspect": "stages.inspect",
     "load_recipe": "recipe",
     "load_statistics": "optimizer.saved_statistics",
     "make_folds": "folds",
     "pack": "storage.pack",
-    "prune": "stages",
-    "quantize": "stages",
+    "prune": "stages.prune",
+    "quantize": "stages.quantize",
     "report": "saved",
     "run": "pipeline",
     "unpack": "storage.unpack",
-    "validate": "stages",
+    "validate": "stages.validate",
 }
 
 

@@ -75,3 +75,7 @@ class ParityError(FoldpressError):
 
 class PassError(FoldpressError):
     """A pass would break the graph."""
+
+
+class DivergedError(FoldpressError):
+    """Training gave no numbers any more; names the epoch and the step."""

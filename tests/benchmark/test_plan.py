@@ -6,7 +6,8 @@ import pytest
 
 from foldpress.benchmark.plan import latency_plans, read_provider_options
 from foldpress.errors import RecipeError, RequestError
-from foldpress.recipe import BenchmarkTable, make_recipe
+from foldpress.recipe import make_recipe
+from foldpress.tables.benchmark import BenchmarkTable
 
 OPENVINO, CPU = "OpenVINOExecutionProvider", "CPUExecutionProvider"
 WANTED = {OPENVINO: {"device_type": "CPU", "num_streams": "2"}}

@@ -119,3 +119,14 @@ def test_only_what_learns_needs_samples() -> None:
     for prune, target, precision, learns in cases:
         made = Press(network(), data, NUMBERS, prune=prune, target=target, precision=Precision(precision))  # type: ignore[arg-type]
         assert made.learns is learns
+
+
+def test_pruned_float16_in_every_repeat() -> None:
+    """Catches: a round's own statistics, which are of one repeat, read at the number of the round's repeat."""
+    numbers = np.stack([NUMBERS[0], NUMBERS[0, ::-1]])
+    asked = Prune("structured", macs=0.5, multiple=1)
+    made = Press(
+        network(), Dataset({"x": X}), numbers, prune=asked, target=TARGETS["x86"], precision=Precision("float16")
+    )
+    first, second = (graph_of(made.without(fold, repeat)) for fold, repeat in ((0, 0), (3, 1)))
+    assert first == second  # both leave out the same samples

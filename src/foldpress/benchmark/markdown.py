@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from foldpress.benchmark.by_class import worst_first
+from foldpress.benchmark.pruning import told_pruning
 from foldpress.benchmark.table import (
     DASH,
     accuracy_blocks,
@@ -38,6 +39,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         _checks(report),
         "### Graphs",
         _graphs(report),
+        *([_text(told)] if (told := told_pruning(report)) else []),
         "### Accuracy",
         _accuracy(report),
         *([_classes(report)] if block(report, "accuracy").get("classes") else []),

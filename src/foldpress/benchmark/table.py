@@ -74,8 +74,9 @@ def accuracy_blocks(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = {"test": "test split", "folds": "all folds", "refit": "trained anew"}
     found = block(report, "accuracy")
     others = [key for key, part in found.items() if isinstance(part, Mapping) and "drop" in part]
-    if "whole_set" in others:
-        names["whole_set"] = f"test split, {found['whole_set'].get('metric', 'whole-set metric')}"
+    for key, where in (("whole_set", "test split"), ("whole_set_folds", "all folds")):
+        if key in others:
+            names[key] = f"{where}, {found[key].get('metric', 'whole-set metric')}"
     return [(key, names.get(key, key)) for key in dict.fromkeys(["test", "folds", *others])]
 
 

@@ -1,0 +1,1 @@
+"""Each stage as one function on files, of the same name as its command."""

@@ -1,0 +1,1 @@
+"""Training: distillation, and fine-tuning under masks. The only stage besides the exporter that knows PyTorch."""

@@ -1,0 +1,121 @@
+"""What a student is to come close to: a teacher's outputs, and the targets.
+
+Classes (Hinton, Vinyals and Dean 2015, arXiv:1503.02531, §2), with softened distributions p = softmax(z/T):
+
+    L = γ · T² · KL(p_teacher ‖ p_student) + (1 − γ) · cross-entropy(student, label)
+
+T² undoes what softening does to the size of gradients. Numbers: squared errors in place of both. Of several teachers, the soft
+terms are averaged by weight. A teacher of some of the student's classes alone says how these compare with each other, so it is
+compared with the student's softmax over them (Vongkulbhisal et al. 2019, arXiv:1904.06062, eq. 1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from foldpress.errors import RequestError
+
+_TINY = 1e-12  # the least probability that a logarithm is taken of
+
+
+@dataclass(frozen=True, eq=False)
+class Soft:
+    """A teacher's answer to a batch.
+
+    Args:
+        outputs: [n, c], logits for classes.
+        weight: of this teacher beside others.
+        classes: the student's class for each of the teacher's, [c]; None where they are the same.
+    """
+
+    outputs: torch.Tensor
+    weight: float = 1.0
+    classes: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch.
+
+    Args:
+        gamma: share of the soft targets, 0 to 1.
+        temperature: T > 0; classes alone.
+        classes: whether outputs are logits of classes, or numbers.
+
+    Raises:
+        RequestError: γ or T is out of range.
+    """
+
+    gamma: float = 0.5
+    temperature: float = 4.0
+    classes: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gamma <= 1:
+            raise RequestError(f"gamma = {self.gamma}", available="0 (labels alone) to 1 (the teacher alone)")
+        if not 0 < self.temperature < float("inf"):
+            raise RequestError(f"temperature = {self.temperature}", available="above 0; 1 leaves the teacher as it is")
+
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor | None, soft: Sequence[Soft]) -> torch.Tensor:
+        """γ · soft + (1 − γ) · hard, a scalar.
+
+        Args:
+            outputs: of the student, [n, c].
+            targets: of the first l samples, [l, …].
+            soft: the teachers' answers to all n; without any, the hard term stands alone.
+        """
+        if not soft:
+            return self.hard(outputs, targets)
+        gentle = self.soft(outputs, targets, soft)
+        if self.gamma == 1 or targets is None or not len(targets):
+            return self.gamma * gentle
+        return self.gamma * gentle + (1 - self.gamma) * self.hard(outputs, targets)
+
+    def hard(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        """Cross-entropy, or the mean squared error, of the labelled samples."""
+        assert targets is not None  # noqa: S101  # `check` of the objective sees to it
+        outputs = outputs[: len(targets)].float()
+        if self.classes:
+            return functional.cross_entropy(outputs, targets.long())
+        return functional.mse_loss(outputs.flatten(1), targets.float().reshape(len(targets), -1))
+
+    def soft(self, outputs: torch.Tensor, targets: torch.Tensor | None, soft: Sequence[Soft]) -> torch.Tensor:
+        """The distance from the teachers, averaged over them and over the samples that one of them knows."""
+        distances = torch.stack([self._distance(outputs.float(), one) for one in soft])
+        weights = torch.stack([one.weight * _known(one, targets, distances[0]) for one in soft])
+        return (weights * distances).sum() / weights.sum().clamp(min=_TINY)
+
+    def _distance(self, outputs: torch.Tensor, teacher: Soft) -> torch.Tensor:
+        """Of each sample, [n]."""
+        given = teacher.outputs.float()
+        if not self.classes:
+            return (outputs.flatten(1) - given.flatten(1)).square().mean(1)
+        if teacher.classes is not None:
+            outputs = outputs[:, teacher.classes]
+        student, wanted = (functional.log_softmax(one / self.temperature, 1) for one in (outputs, given))
+        return self.temperature**2 * functional.kl_div(student, wanted, reduction="none", log_target=True).sum(1)
+
+
+def _known(teacher: Soft, targets: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    """1 for each sample that a teacher can say something of, [n]: not for one whose label is none of its classes."""
+    known = torch.ones_like(like)
+    if teacher.classes is not None and targets is not None:
+        known[: len(targets)] = torch.isin(targets, teacher.classes).to(known)
+    return known
+
+
+def as_logits(outputs: torch.Tensor) -> torch.Tensor:
+    """Logarithms of probabilities, whose softmax they are."""
+    return outputs.clamp(min=_TINY).log()
+
+
+def are_probabilities(outputs: torch.Tensor) -> bool:
+    """Whether rows of [n, c] are distributions already, as those of a network that ends in a softmax."""
+    sums = outputs.float().sum(1)
+    return (
+        outputs.shape[1] > 1
+        and bool((outputs >= 0).all())
+        and bool(torch.allclose(sums, torch.ones_like(sums), atol=1e-3))
+    )
