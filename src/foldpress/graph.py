@@ -143,6 +143,11 @@ def input_specs(model: ir.Model) -> list[InputSpec]:
     return specs
 
 
+def output_names(model: ir.Model) -> list[str]:
+    """The names of a graph's outputs, in order."""
+    return [str(value.name) for value in model.graph.outputs]
+
+
 def batch_size(model: ir.Model, preferred: int = 64) -> int:
     """How many samples to run at once: `preferred`, or 1 where the graph takes no other.
 

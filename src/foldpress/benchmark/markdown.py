@@ -12,6 +12,7 @@ from foldpress.benchmark.table import (
     block,
     check_figure,
     count,
+    graph_titles,
     headline,
     kilobytes,
     metric_of,
@@ -77,18 +78,7 @@ def _graphs(report: Mapping[str, Any]) -> str:
         ]
         for row in summary_rows(report)
     ]
-    titles = [
-        "graph",
-        "size",
-        "packed",
-        "parameters",
-        "MACs",
-        "sparsity",
-        "p50",
-        "speedup",
-        f"{metric_of(report)} (test)",
-    ]
-    return _table(titles, rows) if rows else "No graph was measured."
+    return _table(graph_titles(report), rows) if rows else "No graph was measured."
 
 
 def _accuracy(report: Mapping[str, Any]) -> str:
