@@ -65,7 +65,7 @@ def main() -> None:
         flips = (before.argmax(1) != after.argmax(1)).mean()
         error = np.square(after - before).mean() / before.var()
         print(
-            f"| {name} | {macs(graph)} | {macs(made) / macs(graph):.1%} | {right} | {flips:.2%} | {error:.4f} |",
+            f"| {name} | {macs(graph):,.0f} | {macs(made) / macs(graph):.1%} | {right} | {flips:.2%} | {error:.4f} |",
             flush=True,
         )
 
