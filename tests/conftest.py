@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from typer.testing import CliRunner, Result
 
 from finished import Run, finish
 from foldpress.cli import app
+from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.passes import LogEntry
+from wrong_requests import Here
 
 HIDDEN = 32
 TRAINED_ON = 697  # the other 1,100 digits are held out
@@ -61,6 +64,13 @@ class Classifier:
     @property
     def data(self) -> Path:
         return self.folder / "data.npz"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """Linear algebra on one thread, as wherever foldpress prunes: on a busy machine two take six times the CPU time of one."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +126,21 @@ def run(
     """A copy of it to damage."""
     shutil.copytree(passed, tmp_path, dirs_exist_ok=True)
     return Run(tmp_path, recipe, classifier.held_out, monkeypatch)
+
+
+@pytest.fixture
+def here(tmp_path: Path, recipe: WriteRecipe, classifier: Classifier) -> Here:
+    """A folder to prepare a wrong request in."""
+    recipe()
+    return Here(tmp_path, recipe, classifier.held_out)
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the latency out, for tests that ask for something else."""
+    monkeypatch.setattr("foldpress.pipeline.measure", lambda *_: [])
+    entry = LogEntry("pruned-time", "graph", "declined", "not timed: it is not asked for here")
+    monkeypatch.setattr("foldpress.stages.press.time_entry", lambda *_: entry)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
 from foldpress.products import PRUNED, QUANTIZED
-from foldpress.pruned_time import time_entry
+from foldpress.pruned_time import pruning_block, time_log
 from foldpress.recipe import Recipe
 from foldpress.rundir import RunDir
 from foldpress.settling import settle, settled
@@ -99,16 +99,16 @@ class Pressing:
         pressed = self.press.ship()
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
-        if pressed.pruned is not None and self.press.removes_channels:
-            shipped = pressed.quantized or pressed.pruned
-            log.append(time_entry(self.press, shipped, self.folds.development, self._plan))
+        asked = _prune(self.recipe.prune)
+        pruning = pruning_block(asked, self.press, pressed, self.folds.development, self._plan)
+        log += time_log(pruning)
         for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
             remove_graph(here / name)
             if graph is not None:
                 written = apply(last, graph)
                 save_graph(written.model, here / name)
                 log += written.log
-        return {"log": [entry.as_json() for entry in log]}
+        return {"log": [entry.as_json() for entry in log], "pruning": pruning}
 
     def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
         """Every repeat and fold, with the graph made without that fold."""

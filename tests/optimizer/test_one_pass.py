@@ -102,8 +102,16 @@ def test_the_samples_of_a_fold_come_one_after_the_other() -> None:
 
 def test_nothing_to_read_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: a pass over the data for nothing."""
-    monkeypatch.setattr("foldpress.optimizer.one_pass.observe", lambda *_, **__: pytest.fail("observed"))
-    accumulate(MODEL, [MeanAccumulator([], NUMBERS)], samples(), NUMBERS)
+    passes: list[object] = []
+
+    def observed(*given: object, **_: object) -> list[object]:
+        passes.append(given)
+        return []
+
+    monkeypatch.setattr("foldpress.optimizer.one_pass.observe", observed)
+    for tensors, expected in (([], 0), (TENSORS[:1], 1)):
+        accumulate(MODEL, [HistogramAccumulator(tensors, NUMBERS)], samples(), NUMBERS)
+        assert len(passes) == expected
 
 
 def test_folds_are_summed_by_number() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from foldpress.benchmark.html_tables import Table
 from foldpress.benchmark.table import DASH, accuracy_blocks
 
-_SHOWN = {"schema", "verdict", "artifact", "task", "confidence", "checks", "accuracy", "graphs", "latency", "timing",
+_SHOWN = {"schema", "verdict", "artifact", "task", "confidence", "checks", "accuracy", "graphs", "latency", "pruning", "timing",
           "environment"}  # fmt: skip
 _SHOWN_OF_ACCURACY = {"metric", "classes"}
 

@@ -160,8 +160,6 @@ def has_gram(slot: Slot) -> bool:
     node = slot.node
     if len(slot.value.uses()) > 1 or slot.value.dtype != ir.DataType.FLOAT:
         return False
-    if node.op_type in ("LSTM", "GRU", "RNN"):
-        return slot.position == 1
     if node.op_type == "Gemm":
         plain = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
         return plain and slot.position == 1 and not node.attributes.get_int("transA", 0)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from foldpress.data import Dataset, Indices
 from foldpress.graph import initializer
 from foldpress.optimizer.activations import observe
+from foldpress.optimizer.gates import add_gates, is_gate, remove_gates, store_gates, with_gates
 from foldpress.optimizer.gram import MAX_FEATURES, PLACES, features, outputs, rows
 from foldpress.optimizer.layers import Layer, Matrices, weighted_layers
 from foldpress.optimizer.side_by_side import original_name, side_by_side
@@ -52,6 +53,8 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         kept: features that stay, for every layer that loses some, by name.
         samples: without labels.
     """
+    original = with_gates(original)
+    add_gates(pruned)
     for place in (place for place in places(pruned, kept) if len(place.kept)):  # what has no feature left is to go
         inputs, given, wanted = _observed(original, pruned, place, samples)
         weight, width = place.layer.matrices(pruned), len(place.kept)
@@ -62,6 +65,8 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         place.layer.store(pruned, weight)
         if change.shape[1] > width:
             place.layer.add_to_bias(pruned, change[:, width].ravel())
+        store_gates(pruned)
+    remove_gates(pruned)
 
 
 def places(model: ir.Model, kept: Mapping[str, Indices]) -> list[Place]:
@@ -102,23 +107,38 @@ def _step(hessian: Matrices, x: Rows, gap: Rows) -> Matrices:
 def _observed(original: ir.Model, pruned: ir.Model, place: Place, samples: Dataset) -> tuple[Rows, Rows, Rows]:
     """What the layer sums over, the value it adds to, and that value in the original network: [n, G, …] each."""
     layer, value = place.layer, str(place.value.name)
-    names = str(layer.input.name), value, original_name(value)
+    names = [str(layer.input.name), value, original_name(value)]
+    if is_gate(layer.node):
+        names.append(original_name(names[0]))
     graph = side_by_side(original, pruned, names)
-    parts: tuple[list[Rows], ...] = ([], [], [])
+    parts: list[list[Rows]] = [[] for _ in names]
     width = features(layer.slot) * layer.groups + 2 * layer.matrices(pruned).size // features(layer.slot)
     count = max(1, min(PLACES, _ROWS_BYTES // (4 * width * len(samples))))
     everything = np.arange(len(samples))
     # No budget: all three are needed of a sample at once.
     for tensor, position, values in observe(graph, names, samples, everything, label="repairing", budget=2**62):
-        if tensor:
+        if tensor in (1, 2):
             drawn = outputs(layer.slot, values, position, count)
             parts[tensor].append(drawn.reshape(-1, layer.groups, drawn.shape[-1] // layer.groups))
         else:
             drawn = rows(layer.slot, values, position, count)
             drawn = drawn.reshape(-1, layer.groups, drawn.shape[-1])[..., place.kept]
             parts[tensor].append(_with_constant(pruned, layer, drawn))
-    inputs, given, wanted = (np.concatenate(part) for part in parts)
-    return inputs, given, wanted
+    inputs, given, wanted, *taught = (np.concatenate(part) for part in parts)
+    return _taught(pruned, place, inputs, given, wanted, *taught) if taught else (inputs, given, wanted)
+
+
+def _taught(
+    model: ir.Model, place: Place, inputs: Rows, given: Rows, wanted: Rows, sound: Rows
+) -> tuple[Rows, Rows, Rows]:
+    """The same rows again with what the original network would give the layer, as far as the layer still reads it.
+
+    A recurrent layer makes its own inputs, so that to repair it moves what it was repaired for. With its own states alone, the
+    LSTM for spoken digits is left with 15 % more error at half of the MACs.
+    """
+    weight = place.layer.matrices(model)[..., place.kept].astype(np.float32)
+    more = np.einsum("ngd,gmd->ngm", sound, weight, optimize=True)
+    return np.concatenate([inputs, sound]), np.concatenate([given, more]), np.concatenate([wanted, wanted])
 
 
 def _with_constant(model: ir.Model, layer: Layer, inputs: Rows) -> Rows:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from foldpress.graph import input_specs, load_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import LogEntry, apply
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.press import Press
 from foldpress.optimizer.static_int8 import refuse_quantized
-from foldpress.pruned_time import time_entry
+from foldpress.pruned_time import pruning_block, time_log
 from foldpress.settling import settle, settled
 from foldpress.sources import read_data
 from foldpress.stages.result import StageResult, output_file, stage_result
@@ -58,11 +59,12 @@ def press_file(
     press = settled(asked, found)
     pressed = press.ship()
     written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
-    timed = _timed(press, pressed, dataset)
+    pruning = pruning_block(asked.prune, press, pressed, dataset, LatencyPlan())
     save_graph(written.model, output)
     before = (*cleaned.log, *(drawn.log if asked.learns else ()))
-    after = (*pressed.log, *timed, *written.log)
-    return stage_result(output, start, [*_as_json(before), *found["log"], *_as_json(after)])
+    after = (*pressed.log, *time_log(pruning), *written.log)
+    result = stage_result(output, start, [*_as_json(before), *found["log"], *_as_json(after)])
+    return replace(result, pruning=pruning)
 
 
 def _as_json(log: Iterable[LogEntry]) -> list[dict[str, str]]:
@@ -74,10 +76,3 @@ def _loss(task: str, dataset: Dataset) -> Loss:
     if dataset.targets is None and task != "classification":
         return loss_of(make_task(task, Path(), dataset.y))  # which says that there are none
     return loss_of(make_task(task, Path(), np.empty(0) if dataset.targets is None else dataset.y))
-
-
-def _timed(press: Press, pressed: Pressed, samples: Dataset) -> list[LogEntry]:
-    """What structured pruning did to the time."""
-    if pressed.pruned is None or not press.removes_channels:
-        return []
-    return [time_entry(press, pressed.pruned, samples, LatencyPlan())]

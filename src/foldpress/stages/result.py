@@ -20,10 +20,12 @@ class StageResult:
     parameters: int
     seconds: float
     log: list[dict[str, str]] = field(default_factory=list)
+    pruning: dict[str, Any] | None = None  # as in report.json, of `prune` alone
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return {**self.__dict__, "output": str(self.output)}
+        facts = {name: value for name, value in self.__dict__.items() if name != "pruning" or value is not None}
+        return {**facts, "output": str(self.output)}
 
 
 def stage_result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:

@@ -1,0 +1,33 @@
+"""What pruning was asked for and what came of it, in plain sentences: fewer multiplications are not always less time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from foldpress.benchmark.table import percent
+
+_LEFT = {"macs_left": "MACs", "parameters_left": "parameters", "bytes_left": "bytes of weights"}
+
+
+def told_pruning(report: Mapping[str, Any]) -> str | None:
+    """One sentence, or None where nothing was pruned."""
+    found = report.get("pruning")
+    if not found:
+        return None
+    asked = f"{found['budget']} = {found['asked']:g}" if found.get("budget") else found["method"]
+    left = [f"{percent(found[key])} of the {name}" for key, name in _LEFT.items() if found.get(key) is not None]
+    said = f"Pruned to {asked}" + (f": {', '.join(left)} are left" if left else "")
+    return f"{said}; {told_time(found['time']) if found.get('time') else _untimed(found)}."
+
+
+def told_time(time: Mapping[str, Any]) -> str:
+    """Whether a cut saved time or cost it, by how much, and where that was measured."""
+    where = f"in {time['precision']}, batch {time['batch']}, threads {time['threads']}"
+    interval = f" ({time['low']:.3f}–{time['high']:.3f})" if time.get("low") is not None else ""
+    told = f"{time['ratio']:.3f}{interval} of the unpruned graph's time {where}"
+    if time["costs_time"]:
+        return f"pruning costs time: {told}; a budget in latency would not"
+    return f"pruning saves time: {told}" if time["saves_time"] else f"pruning saves no time: {told}"
+
+
+def _untimed(found: Mapping[str, Any]) -> str:
+    return f"what that did to the time was not measured: {found.get('time_why') or 'no reason is recorded'}"
