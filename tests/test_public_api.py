@@ -9,7 +9,7 @@ import pytest
 
 import foldpress
 
-NAMES = ["Dataset", "FoldpressError", "Folds", "Recipe", "Report", "bench", "collect_statistics", "doctor", "explain", "export", "gate",
+NAMES = ["Dataset", "FoldpressError", "Folds", "Recipe", "Report", "bench", "collect_statistics", "distill", "doctor", "explain", "export", "gate",
          "init", "inspect", "load_recipe", "load_statistics", "make_folds", "pack", "prune", "quantize", "report", "run",
          "unpack", "validate"]  # fmt: skip
 

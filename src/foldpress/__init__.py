@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.recipe import load_recipe as load_recipe
     from foldpress.saved import gate as gate
     from foldpress.saved import report as report
+    from foldpress.stages.distill import distill as distill
     from foldpress.stages.export import export as export
     from foldpress.stages.inspect import inspect as inspect
     from foldpress.stages.prune import prune as prune
@@ -42,6 +43,7 @@ _HOMES = {
     "bench": "timing",
     "explain": "timing",
     "collect_statistics": "calibration",
+    "distill": "stages.distill",
     "doctor": "checkup",
     "export": "stages.export",
     "gate": "saved",

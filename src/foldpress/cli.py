@@ -12,9 +12,10 @@ from foldpress.commands.judge import gate, validate
 from foldpress.commands.look import doctor, inspect
 from foldpress.commands.stages import export, prune, quantize
 from foldpress.commands.time import bench
+from foldpress.commands.train import distill
 
 _COMMANDS: tuple[Callable[..., None], ...] = (  # in the order of `--help`
-    run, init, export, prune, quantize, validate, bench, gate, report, inspect, pack, unpack, doctor,
+    run, init, export, distill, prune, quantize, validate, bench, gate, report, inspect, pack, unpack, doctor,
 )  # fmt: skip
 
 app = typer.Typer(

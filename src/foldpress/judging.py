@@ -86,7 +86,7 @@ def _judge_refit(here: RunDir, job: Job, chosen: dict[str, Any]) -> dict[str, An
     """Every development sample scored once in each repeat, by networks that were trained without its fold."""
     tables, folds = [], job.folds
     identity = job.identity(folds.development)
-    rounds = refit(job.recipe, folds, job.task, chosen)
+    rounds = refit(job.recipe, folds, job.task, chosen, job.training)
     for one in track(rounds, "training anew in each fold", len(list(folds.rounds()))):
         rows = folds.held_out(one.repeat, one.fold)
         held_out = fit_inputs(folds.development.select(rows), input_specs(one.baseline))

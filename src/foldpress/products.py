@@ -2,12 +2,20 @@
 
 from foldpress.rundir import RunDir
 
-EXPORTED, PRUNED, QUANTIZED = "exported.onnx", "pruned.onnx", "quantized.onnx"
+EXPORTED, DISTILLED, FINETUNED = "exported.onnx", "distilled.onnx", "finetuned.onnx"
+PRUNED, QUANTIZED = "pruned.onnx", "quantized.onnx"
+STUDENT = "student.safetensors"
 
 
 def graphs(here: RunDir) -> list[str]:
     """The graphs of this run, in order; the last one ships."""
-    return [name for name in (EXPORTED, PRUNED, QUANTIZED) if (here / name).is_file()]
+    every = (EXPORTED, DISTILLED, FINETUNED, PRUNED, QUANTIZED)
+    return [name for name in every if (here / name).is_file()]
+
+
+def trained(here: RunDir) -> str:
+    """The graph after all training, which pruning and quantization start from."""
+    return [name for name in graphs(here) if name not in (PRUNED, QUANTIZED)][-1]
 
 
 def artifact(here: RunDir) -> str:

@@ -16,7 +16,8 @@ from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
 from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.learning import Learning
-from foldpress.optimizer.passes import LogEntry
+from foldpress.optimizer.masks import Masks
+from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.pruning import Pruning
 from foldpress.optimizer.quantize import STATIC_INT8, Quantize
@@ -172,6 +173,10 @@ class Press:
         """How many channels each group is left with, and what `ship` would give, good for timing alone: nothing is repaired."""
         widths, cut = self._pruning.sketch()
         return widths, self.rough(cut, self._pruning.rounds.few())
+
+    def masked(self) -> tuple[Masks, PassResult]:
+        """See `Pruning.masked`."""
+        return self._pruning.masked
 
     def float_graph(self) -> ir.Model:
         """What is quantized: the graph pruned on all folds, or the one that was given."""

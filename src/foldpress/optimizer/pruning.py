@@ -70,6 +70,16 @@ class Pruning:
         """The network of a round."""
         return self._make(fold, repeat) if self.learns and fold is not None else self._shipped
 
+    @cached_property
+    def masked(self) -> tuple[Masks, PassResult]:
+        """What goes of the network that learned from all folds, and that network with it hidden and the rest repaired."""
+        assert self.prune is not None  # noqa: S101  # else nothing goes
+        made = self.prune.make(self.grams.all() if self.learns else {}, self.rounds.samples)
+        model = copy_graph(self.model)
+        with one_thread():
+            masks, log = made.mask(model)
+        return masks, PassResult(model, log)
+
     def sketch(self) -> tuple[dict[str, int], ir.Model]:
         """How many channels each group is left with, and that network with nothing repaired, good for timing alone."""
         assert self.prune is not None  # noqa: S101  # else there is nothing to sketch

@@ -56,14 +56,17 @@ class PruneStructured:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Choose, repair, remove; the log has one line for every layer, cut or not."""
+        masks, log = self.mask(model)
+        return PassResult(cut(model, masks, self.samples), log)
+
+    def mask(self, model: ir.Model) -> tuple[Masks, tuple[LogEntry, ...]]:
+        """Choose, hide and repair, in place; nothing is removed yet."""
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in prunable(model, self.protect)[1]]
         plans = self.decide(model)
-        cut = [plan for plan in plans if plan.taken]
-        hide(model, cut, self.samples)
-        shrunk = copy_graph(model)
-        shrink(shrunk, Masks({plan.group.name: plan.keep() for plan in cut}))
-        prove_equal(model, shrunk, self.samples)
-        return PassResult(shrunk, (*log, *(entry for plan in plans for entry in self._entries(plan))))
+        taken = [plan for plan in plans if plan.taken]
+        hide(model, taken, self.samples)
+        masks = Masks({plan.group.name: plan.keep() for plan in taken})
+        return masks, (*log, *(entry for plan in plans for entry in self._entries(plan)))
 
     def decide(self, model: ir.Model) -> list[Plan]:
         """What of each group goes, and in which order it would."""
@@ -108,6 +111,18 @@ class PruneStructured:
         note = score_note(self.score, possible_score(group, self.score))
         detail = f"{group.channels} → {left} channels{others}; predicted error of what consumes them {plan.error(plan.taken):.2%}"
         return [LogEntry(self.name, name, "done", detail + note) for name in _layers(group)]
+
+
+def cut(model: ir.Model, masks: Masks, samples: Dataset) -> ir.Model:
+    """A copy without the channels that `masks` leave out, proven equal to `model`, where nothing sees them, on `samples`.
+
+    Raises:
+        GraphError: it is not equal.
+    """
+    shrunk = copy_graph(model)
+    shrink(shrunk, masks)
+    prove_equal(model, shrunk, samples)
+    return shrunk
 
 
 def _layers(group: ChannelGroup) -> list[str]:
