@@ -1,5 +1,6 @@
 """Shared values that learn."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ def test_training_keeps_zeros_and_the_number_of_values() -> None:
     torch.autograd.backward(module(torch.randn(7, 20)).square().sum())
     optimizer.step()
     write_back(module)
+    assert copy.deepcopy(module)[0].weight.grad is None
     assert not torch.equal(module[0].weight, before)
     torch.testing.assert_close(module[0].weight == 0, zeros)
     assert values(module[0].weight) <= 8

@@ -54,6 +54,7 @@ def read_from_codebooks(module: torch.nn.Module, places: Mapping[str, Places], z
 
 def write_back(module: torch.nn.Module) -> None:
     """Make plain parameters of all that is read from codebooks, in place."""
+    module.zero_grad()  # gradients of values would stay with the weights that they become, and fit no copy of them
     for part in module.modules():
         for name in list(getattr(part, "parametrizations", {})):
             if any(isinstance(one, Reading) for one in part.parametrizations[name]):  # type: ignore[index]
