@@ -16,9 +16,10 @@ from onnxscript.optimizer import fold_constants
 
 from foldpress.codebook_weights import codebook, stored_places
 from foldpress.contrib import use_standard_operators
+from foldpress.einsum import letters_of, multiplications
 from foldpress.external import light_proto
 from foldpress.graph import copy_graph, initializer
-from foldpress.matmul_nbits import OPERATOR, stored_integers
+from foldpress.matmul_nbits import DOMAIN, OPERATOR, stored_integers
 
 # Positions of inputs that hold scales and zero points, by operator.
 _SCALES = {
@@ -51,9 +52,13 @@ MATRIX_OPERATORS = {
     "GRU": ("recurrent", 1),
     "RNN": ("recurrent", 1),
     "DynamicQuantizeLSTM": ("recurrent", 1),
+    "Einsum": ("Einsum", 1),
+    "Attention": ("attention", 1),
+    "MultiHeadAttention": ("attention", 1),
 }
 
-Shapes = dict[str, tuple[int | None, ...]]
+Sizes = tuple[int | None, ...]
+Shapes = dict[str, Sizes]
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,8 @@ def _macs(node: ir.Node, kind: str, position: int, shapes: Shapes) -> int | None
         shapes.get(str(value.name)) if (value := _input(node, index)) is not None else None
         for index in (0, position, position + 1)
     )
+    if kind == "Einsum":
+        return _einsum_macs(node, shapes)
     if first is None or second is None or None in second:
         return None
     if kind == "recurrent":  # every step multiplies every weight once
@@ -201,6 +208,8 @@ def _macs(node: ir.Node, kind: str, position: int, shapes: Shapes) -> int | None
         return _product(first[:2]) * (_product(second) + _product(third))
     if output is None or None in output or None in first:
         return None
+    if kind == "attention":
+        return _attention_macs(node, first, second, output)
     if kind == "Conv":
         return _product(output) * _product(second[1:])
     if kind == "ConvTranspose":
@@ -208,6 +217,32 @@ def _macs(node: ir.Node, kind: str, position: int, shapes: Shapes) -> int | None
     if kind == "Gemm":
         return _product(output) * _product(first) // (output[0] or 1)
     return _product(output) * int(first[-1] or 0)
+
+
+def _attention_macs(node: ir.Node, queries: Sizes, keys: Sizes, output: Sizes) -> int | None:
+    """Queries by keys, and what that gives by values; with packed weights the products that make them, too.
+
+    Keys and values of earlier steps are not counted.
+    """
+    if node.domain != DOMAIN or node.op_type != "Attention":
+        return (_product(queries) + _product(output)) * int(keys[-2] or 0)
+    made = int(keys[1] or 0)
+    widths = node.attributes.get_ints("qkv_hidden_sizes") or [made // 3]
+    steps = _product(queries[:2])
+    return _product(queries) * made + (steps * widths[0] + _product(output)) * int(queries[1] or 0)
+
+
+def _einsum_macs(node: ir.Node, shapes: Shapes) -> int | None:
+    found = [shapes.get(str(value.name)) for value in node.inputs if value is not None]
+    known = [shape for shape in found if shape is not None and None not in shape]
+    if len(known) < len(found):
+        return None
+    operands, output = letters_of(node, [len(shape) for shape in known])
+    sizes: dict[str, int] = {}
+    for letters, shape in zip(operands, known, strict=True):
+        for letter, size in zip(letters, shape, strict=True):
+            sizes[letter] = max(sizes.get(letter, 1), int(size or 0))
+    return multiplications(operands, output, sizes)
 
 
 def _input(node: ir.Node, index: int) -> ir.Value | None:

@@ -7,6 +7,7 @@ and masks with them. What is trained is exported again, and the same channels ar
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,17 +59,21 @@ class MaskedNetwork:
         still = copy.deepcopy(self.module)  # a graph shares its weights with the module that it was exported from
         self.graph = _cleaned(export_model(still, self._samples).graph)
 
+    @cached_property
+    def origins(self) -> "Origins":
+        """From which parameters the numbers in its graph come."""
+        from foldpress.exporter.origins import find_origins
+
+        return find_origins(self.module, self._samples, _cleaned)
+
     def take(self, masks: Masks, repaired: ir.Model) -> dict[str, Array]:
         """Put repaired weights back into the module; true where a parameter stays, by the parameters' names.
 
         Raises:
             ModelError: weights that cannot be traced to parameters; names the node.
         """
-        from foldpress.exporter.origins import find_origins
-
-        origins = find_origins(self.module, self._samples, _cleaned)
-        stays = origins.split(_stays(self.graph, masks, origins))
-        self._load(repaired, origins)
+        stays = self.origins.split(_stays(self.graph, masks, self.origins))
+        self._load(repaired, self.origins)
         return {name: mask for name, mask in stays.items() if not mask.all()}
 
     def pruned(self, masks: Masks) -> PassResult:

@@ -1,11 +1,11 @@
 """What a recipe names, opened and checked before anything is written."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from foldpress.benchmark.metrics import make_metric
 from foldpress.benchmark.planning import plan_samples
-from foldpress.benchmark.scoring import Task, check_targets, make_task
-from foldpress.benchmark.whole_set import make_metric
+from foldpress.benchmark.scoring import Task, check_targets, make_task, output_position
 from foldpress.data import Dataset, check_disjoint
 from foldpress.folds import Folds, make_folds, one_fold
 from foldpress.identity import Identity, identify
@@ -74,7 +74,8 @@ def open_job(recipe: Recipe) -> Job:
     learned = ({} if train is None else {"train": train}) | unlabelled
     found = digests(recipe, dataset, learned)
     origin = open_origin(recipe.model.source, recipe.model.weights, recipe.folder, dataset)
-    check_targets(origin.dataset, task, origin.outputs)
+    task = replace(task, output=output_position(recipe.data.output, origin.names))
+    check_targets(origin.dataset, task, task.of(origin.outputs))
     folds = _folds(recipe, origin.dataset, task)
     for name, samples in learned.items():
         _check_training(name, samples, origin.dataset)
@@ -89,7 +90,8 @@ def open_job(recipe: Recipe) -> Job:
 def _folds(recipe: Recipe, dataset: Dataset, task: Task) -> Folds:
     """Folds and test split, proven disjoint from each other."""
     table = recipe.folds
-    scheme: Scheme = table.scheme or ("stratified" if task.has_labels else "kfold")
+    one_class_each = task.has_labels and dataset.y.ndim == 1
+    scheme: Scheme = table.scheme or ("stratified" if one_class_each else "kfold")
     if dataset.group is not None and scheme not in GROUPED:
         _logger.warning("the data have groups, and scheme = %r takes their samples for independent", scheme)
     return make_folds(

@@ -81,7 +81,9 @@ def _facts(here: RunDir, job: Job) -> dict[str, Any]:
     here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, job))
     agreed = here.stage("agreement", [], lambda: _agree(here, job))
     log = planned + parity_log(exported["parity"]) + taught + chosen["log"] + pressed["log"]
-    return run_facts(here, job, scores) | exported | agreed | {"judged": judged(job), "log": log}
+    return run_facts(here, job, scores) | exported | agreed | {
+        "judged": judged(job), "pruning": pressed["pruning"], "factorization": pressed["factorization"], "log": log,
+    }  # fmt: skip
 
 
 def _export(here: RunDir, job: Job) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
 from foldpress.products import FACTORIZED, PRUNED, QUANTIZED, SHARED
-from foldpress.pruned_time import time_entry
+from foldpress.pruned_time import change_blocks, time_log
 from foldpress.recipe import Recipe
 from foldpress.rundir import RunDir
 from foldpress.settling import settle, settle_round, settled
@@ -105,8 +105,9 @@ class Pressing:
         pressed = self.press.ship()
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
-        if pressed.last is not None and self.press.changes_shapes:
-            log.append(time_entry(self.press, pressed.last, self.folds.development, self._plan))
+        asked = _prune(self.recipe.prune), _factorization(self.recipe.factorize)
+        blocks = change_blocks(*asked, self.press, pressed, self.folds.development, self._plan)
+        log += time_log(blocks)
         made = {
             PRUNED: pressed.pruned,
             FACTORIZED: pressed.factorized,
@@ -119,7 +120,7 @@ class Pressing:
                 written = apply([CodebookFile(), *last] if name == SHARED else last, graph)
                 save_graph(written.model, here / name)
                 log += written.log
-        return {"log": [entry.as_json() for entry in log]}
+        return {"log": [entry.as_json() for entry in log], **blocks}
 
     def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
         """Every repeat and fold, with the graph made without that fold."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass
 
-from foldpress.benchmark.scoring import Task, check_targets
+from foldpress.benchmark.scoring import Task
 from foldpress.data import Dataset, fit_inputs
-from foldpress.errors import ModelError, RecipeError
+from foldpress.errors import ModelError
 from foldpress.finetuning import MaskedNetwork, finetune
 from foldpress.folds import Folds
 from foldpress.graph import input_specs
@@ -20,7 +20,15 @@ from foldpress.optimizer.passes import PassResult
 from foldpress.pressing import Pressing
 from foldpress.recipe import Recipe
 from foldpress.tables.train import TrainTable
-from foldpress.training_inputs import build_student, distill_by, make_plan, make_pool, make_teachers
+from foldpress.training_inputs import (
+    build_student,
+    check_samples,
+    check_task,
+    distill_by,
+    make_plan,
+    make_pool,
+    make_teachers,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -56,18 +64,15 @@ class Training:
         Raises:
             RequestError: library, student, teachers, samples or the user's own code are not there or do not go together.
         """
-        from foldpress.exporter.source import check_float_type
         from foldpress.training.library import load_library
         from foldpress.training.objective import Objective
 
         load_library()
-        if self.task.name not in ("classification", "regression"):
-            raise RecipeError(f"training for task {self.task.name}", available="classification, regression")
+        check_task(self.task.name, self.task.output)
         for table in self.recipe.trainings:
             student = self.student()
             pool = self._pool(table, student)
-            check_float_type(student, pool.labelled)
-            check_targets(pool.labelled, self.task, []) if pool.labelled.targets is not None else None
+            check_samples(student, pool.labelled, self.task)
             make_plan(table, self.recipe.folder)
             Objective(student, pool, self._loss(table), self._teachers(table), features=table.features, changing=True)
 

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from foldpress.benchmark.scoring import Task, check_targets
 from foldpress.callables import load_callable
 from foldpress.data import Dataset, check_finite
+from foldpress.errors import RequestError
 from foldpress.graph import load_graph
 from foldpress.optimizer.passes import LogEntry
 from foldpress.tables.train import BASELINE, SELF, DistillTable, TeacherTable, TrainTable
@@ -54,6 +58,34 @@ def build_student(table: DistillTable, folder: Path) -> "torch.nn.Module":
     with torch.random.fork_rng():
         torch.manual_seed(table.seed)
         return build_model(str(table.student), table.weights, folder)
+
+
+def check_task(name: str, output: int | None = None) -> None:
+    """Refuse what no loss is known for.
+
+    Raises:
+        RequestError: says what is known.
+    """
+    if name not in ("classification", "regression"):
+        raise RequestError(f"training for task {name}", available="classification, regression")
+    if output:
+        raise RequestError(
+            f"training for output {output}", available="the first output", mend="let forward give it first"
+        )
+
+
+def check_samples(student: "torch.nn.Module", labelled: Dataset, task: Task) -> None:
+    """Refuse samples that a student cannot be trained on, by what it gives for one of them.
+
+    Raises:
+        DataError: inputs of another type than its weights, or targets that are no classes of it.
+    """
+    from foldpress.exporter.parity import torch_outputs
+    from foldpress.exporter.source import check_float_type
+
+    check_float_type(student, labelled)
+    if labelled.targets is not None:
+        check_targets(labelled, task, torch_outputs(student, labelled.select(np.arange(1)))[:1])
 
 
 def make_pool(module: "torch.nn.Module", labelled: Dataset, unlabelled: Dataset | None) -> "Pool":

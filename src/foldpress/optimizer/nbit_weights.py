@@ -19,7 +19,6 @@ from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.rounding import relative_error, round_groups, symmetric_levels
 from foldpress.optimizer.static_int8 import refuse_quantized
 
-BITS = range(1, 9)
 _TYPES = {2: ir.DataType.INT2, 4: ir.DataType.INT4, 8: ir.DataType.INT8}
 # The first opset and file version whose Cast takes integers of that width.
 _STORED = {2: (25, 13), 4: (21, 10), 8: (13, 7)}

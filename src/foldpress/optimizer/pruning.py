@@ -10,6 +10,7 @@ import onnx_ir as ir
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.gates import with_gates
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.hiding import clear_branches
 from foldpress.optimizer.masks import Masks
@@ -56,13 +57,14 @@ class Pruning:
         Raises:
             RequestError: no layer can lose channels.
         """
-        layers = layers_to_observe(self.model, self.protected)
+        shown = with_gates(self.model)
+        layers = layers_to_observe(shown, self.protected)
         if not layers:
             raise RequestError(
                 "no layer of this graph can lose channels: each is protected, feeds an output or what is not understood",
                 mend='leave [prune] out, or use method = "unstructured"',
             )
-        return collect_grams(self.model, layers, self.rounds.samples, self.rounds.numbers)
+        return collect_grams(shown, layers, self.rounds.samples, self.rounds.numbers)
 
     def without(self, fold: int | None, repeat: int) -> PassResult:
         """The network of a round."""

@@ -11,6 +11,7 @@ from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.allocation import Plan, allocate
+from foldpress.optimizer.gates import with_gates
 from foldpress.optimizer.gram import MAX_FEATURES, features, has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
 from foldpress.optimizer.hiding import hide
@@ -81,12 +82,16 @@ class PruneStructured:
         return plans
 
     def _plans(self, model: ir.Model, groups: list[ChannelGroup]) -> list[Plan]:
-        slots = {str(slot.node.name): slot for group in groups for slot in group.consumers if has_gram(slot)}
-        problems = {name: consumer(model, slot, self.grams[name]) for name, slot in slots.items()}
-        return [self._plan(model, group, problems) for group in groups]
+        shown = with_gates(model)
+        found = {group.name: [*filter(has_gram, group.consumers)] for group in find_groups(shown)[0]}
+        slots = {str(slot.node.name): slot for group in groups for slot in found[group.name]}
+        problems = {name: consumer(shown, slot, self.grams[name]) for name, slot in slots.items()}
+        return [
+            self._plan(model, group, [replace(problems[str(slot.node.name)], slot=slot) for slot in found[group.name]])
+            for group in groups
+        ]
 
-    def _plan(self, model: ir.Model, group: ChannelGroup, problems: Mapping[str, Consumer]) -> Plan:
-        consumers = [replace(problems[str(slot.node.name)], slot=slot) for slot in group.consumers if has_gram(slot)]
+    def _plan(self, model: ir.Model, group: ChannelGroup, consumers: list[Consumer]) -> Plan:
         chunk = -(-self.multiple // group.width)
         score = possible_score(group, self.score)
         least = chunk if group.least else 0

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldpress.benchmark.scoring import check_targets, make_task
+import numpy as np
+
+from foldpress.benchmark.scoring import make_task
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import save_graph
@@ -14,7 +16,15 @@ from foldpress.recipe import make_table
 from foldpress.sources import read_data
 from foldpress.stages.result import StageResult, output_file, stage_result
 from foldpress.tables.train import BASELINE, DistillTable
-from foldpress.training_inputs import build_student, distill_by, distilled_entry, make_pool, make_teachers
+from foldpress.training_inputs import (
+    build_student,
+    check_samples,
+    check_task,
+    distill_by,
+    distilled_entry,
+    make_pool,
+    make_teachers,
+)
 
 if TYPE_CHECKING:
     from foldpress.training.record import Trained
@@ -59,14 +69,12 @@ def distill(
         raise RequestError(
             "teacher = 'baseline' is a recipe's [model]", mend="name the teacher: module:callable, or a file"
         )
-    if task not in ("classification", "regression"):
-        raise RequestError(f"training for task {task}", available="classification, regression")
+    check_task(task)
     labelled = read_data(data, folder)
-    if labelled.targets is not None:
-        check_targets(labelled, make_task(task, folder, labelled.y), [])
     unlabelled = None if table.unlabelled is None else read_data(table.unlabelled, folder)
     network = build_student(table, folder)
     pool = make_pool(network, labelled, unlabelled)
+    check_samples(network, pool.labelled, make_task(task, folder, np.empty(0)))
     loss = Loss(table.gamma, table.temperature, classes=task == "classification")
     teachers = make_teachers(table.teacher, folder, network)
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), _key(table, pool.labelled.fingerprint()))
