@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner, Result
 
 from finished import Run, finish
+from foldpress.benchmark.ratios import Ratio
 from foldpress.cli import app
 from foldpress.optimizer.blas import one_thread
-from foldpress.optimizer.passes import LogEntry
 from wrong_requests import Here
 
 HIDDEN = 32
@@ -139,8 +139,7 @@ def here(tmp_path: Path, recipe: WriteRecipe, classifier: Classifier) -> Here:
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the latency out, for tests that ask for something else."""
     monkeypatch.setattr("foldpress.pipeline.measure", lambda *_: [])
-    entry = LogEntry("pruned-time", "graph", "declined", "not timed: it is not asked for here")
-    monkeypatch.setattr("foldpress.stages.press.time_entry", lambda *_: entry)
+    monkeypatch.setattr("foldpress.pruned_time.time_ratio", lambda *_: Ratio(1.0, 0.9, 1.1))
 
 
 @pytest.fixture
