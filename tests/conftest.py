@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner, Result
 
 from finished import Run, finish
+from foldpress.benchmark.ratios import Ratio
 from foldpress.cli import app
+from foldpress.optimizer.blas import one_thread
 from wrong_requests import Here
 
 HIDDEN = 32
@@ -62,6 +64,13 @@ class Classifier:
     @property
     def data(self) -> Path:
         return self.folder / "data.npz"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """Linear algebra on one thread, as wherever foldpress prunes: on a busy machine two take six times the CPU time of one."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +133,13 @@ def here(tmp_path: Path, recipe: WriteRecipe, classifier: Classifier) -> Here:
     """A folder to prepare a wrong request in."""
     recipe()
     return Here(tmp_path, recipe, classifier.held_out)
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the latency out, for tests that ask for something else."""
+    monkeypatch.setattr("foldpress.pipeline.measure", lambda *_: [])
+    monkeypatch.setattr("foldpress.pruned_time.time_ratio", lambda *_: Ratio(1.0, 0.9, 1.1))
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ max_flips = 0.2
 min_speedup = 0.001
 max_bytes = 100000
 """
+_ATTEMPTS = 3  # on a busy machine the A/A test may fail, and then no speed is vouched for
+
 METRICS = """
 import numpy as np
 
@@ -121,6 +123,9 @@ def finish(classifier: Path, folder: Path) -> Path:
     for file in classifier.iterdir():
         shutil.copy(file, folder)
     (folder / "recipe.toml").write_text(RECIPE)
-    result = CliRunner().invoke(app, ["run", str(folder / "recipe.toml"), "-o", str(folder / "out"), "-q"])
+    for _ in range(_ATTEMPTS):
+        result = CliRunner().invoke(app, ["run", str(folder / "recipe.toml"), "-o", str(folder / "out"), "-q"])
+        if result.exit_code == 0:
+            break
     assert result.exit_code == 0, result.output
     return folder

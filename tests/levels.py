@@ -76,6 +76,27 @@ def by_fold(setting: Setting, repetitions: int, *, drop: float | None = None, se
     return _share(bound() <= setting.margin for _ in range(repetitions))
 
 
+def by_position(setting: Setting, positions: int, repetitions: int, *, aware: bool = True, seed: int = 0) -> float:
+    """The share of passes where each sample has so many positions, and those of `spread` of them are lost or gained together.
+
+    Without `aware`, every position is taken for a sample.
+    """
+    generator, burst = np.random.default_rng(seed), max(1, round(setting.spread * positions))
+    gain = max(setting.flips - setting.margin, 0.0) / 2
+    n = setting.n if aware else setting.n * positions
+    zeros = np.zeros(n, np.intp)
+
+    def bound() -> float:
+        drawn = generator.random((setting.n, positions // burst)) - (gain + setting.margin)
+        kinds = np.repeat(np.where(drawn < 0, 1.0, np.where(drawn < gain, -1.0, 0.0)), burst, axis=1)
+        lost = kinds.mean(1) if aware else kinds.ravel()
+        after, before = 1.0 - np.maximum(lost, 0), 1.0 - np.maximum(-lost, 0)
+        table = Paired(np.arange(n), zeros, zeros, zeros, 1 - before, 1 - after, before, after)
+        return float(test_block(table, True, CONFIDENCE)["drop_upper"])
+
+    return _share(bound() <= setting.margin for _ in range(repetitions))
+
+
 @dataclass(frozen=True)
 class Learner:
     """A classifier that is trained anew in each fold: two normal classes of `width` features, `apart` from each other.

@@ -130,11 +130,12 @@ class Builder:
             self.emit(f"SpaceToDepth<blocksize=2>({wide})", channels)
 
     def tokens(self) -> None:
-        """Places become tokens: attention with two heads, an LSTM or a perceptron; then back."""
+        """Places become tokens: attention with two heads, an LSTM or a perceptron, by several operators; then back."""
         name, channels = self.tensor()
         flat = self.emit(f"Reshape({name}, {{shape}})", 0, shape=(0, channels, SIZE * SIZE))
         rows = self.emit(f"Transpose<perm=[0,2,1]>({flat})", 0)
-        made = (self._attention, self._recurrent, self._perceptron)[self.pick(3)](rows, channels)
+        kinds = self._attention, self._fused, self._recurrent, self._perceptron, self._equation
+        made = kinds[self.pick(len(kinds))](rows, channels)
         columns = self.emit(f"Transpose<perm=[0,2,1]>({made})", 0)
         self.tensors = [pair for pair in self.tensors if pair[1]]
         self.emit(f"Reshape({columns}, {{shape}})", channels, shape=(0, channels, SIZE, SIZE))
@@ -158,6 +159,16 @@ class Builder:
         moved = self.emit(f"Transpose<perm=[0,2,1,3]>({mixed})", 0)
         joined = self.emit(f"Reshape({moved}, {{shape}})", 0, shape=(0, 0, 8))
         return self.emit(f"MatMul({joined}, {{w}})", 0, w=(8, channels))
+
+    def _fused(self, rows: str, channels: int) -> str:
+        text = f"com.microsoft.Attention<num_heads=2>({rows}, {{w}}, {{b}})"
+        mixed = self.emit(text, 0, w=(channels, 24), b=(24,))
+        return self.emit(f"MatMul({mixed}, {{w}})", 0, w=(8, channels))
+
+    def _equation(self, rows: str, channels: int) -> str:
+        inner = self.emit(f'Einsum<equation="nsc,ced->nsed">({rows}, {{w}})', 0, w=(channels, 2, 4))
+        active = self.emit(f"Relu({inner})", 0)
+        return self.emit(f'Einsum<equation="nsed,edc->nsc">({active}, {{w}})', 0, w=(2, 4, channels))
 
     def _recurrent(self, rows: str, channels: int) -> str:
         kind, gates = (("LSTM", 4), ("GRU", 3))[self.pick(2)]

@@ -100,7 +100,13 @@ def test_a_job_with_a_budget_of_time(recipe: WriteRecipe, invoke: Invoke, tmp_pa
     assert document["graphs"]["pruned.onnx"]["macs"] <= 0.7 * document["graphs"]["exported.onnx"]["macs"]
     [time] = _entries(log, "pruned-time")
     assert "in static" in time["detail"]
-    assert float(time["detail"].split()[0]) <= 0.7
+    told = document["pruning"]
+    assert (told["budget"], told["asked"]) == ("latency", 0.7)
+    assert told["macs_left"] <= 0.7
+    assert told["time"]["ratio"] <= 0.7
+    assert f"{told['time']['ratio']:.3f}" in time["detail"]
+    for name in ("report.md", "report.html"):
+        assert "Pruned to latency" in (tmp_path / "out" / name).read_text()
     searched = [entry for entry in _entries(log, "latency") if entry["subject"] == "search"]
     assert [entry["action"] for entry in searched].count("done") == 1
     invoke("run", path, "-o", tmp_path / "out", "--resume")
@@ -116,5 +122,19 @@ def test_a_job_with_a_largest_drop(recipe: WriteRecipe, invoke: Invoke, tmp_path
     log = json.loads((tmp_path / "out/evidence/facts.json").read_text())["log"]
     judged = {entry["subject"] for entry in _entries(log, "max-drop")}
     assert judged == {"for the graph that ships", "without fold 0", "without fold 1", "without fold 2"}
-    assert "pruned.onnx" in json.loads(result.stdout)["graphs"]
+    document = json.loads(result.stdout)
+    assert "pruned.onnx" in document["graphs"]
+    assert (document["pruning"]["budget"], document["pruning"]["asked"]) == ("max_drop", 0.03)
     assert len(_entries(log, "pruned-time")) == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_command_gives_the_time_too(classifier: Classifier, invoke: Invoke, tmp_path: Path) -> None:
+    """Catches: a build pipeline that has to read the log to learn that a cut cost time."""
+    options = ["-o", tmp_path / "out.onnx", "--data", classifier.data, "--macs", 0.8, "--json"]
+    found = json.loads(invoke("prune", classifier.net, *options).stdout)
+    time = found["pruning"].pop("time")
+    assert found["pruning"]["macs_left"] <= 0.8
+    assert (time["provider"], time["precision"], time["costs_time"]) == ("CPUExecutionProvider", "float32", False)
+    assert time["ratio"] == time["low"] == time["high"] < 1
+    assert "macs" in found

@@ -1,6 +1,8 @@
+import numpy as np
 import onnx.parser
 import onnx_ir as ir
 import pytest
+from onnx import numpy_helper
 
 from foldpress.cost import graph_cost, sample_shapes
 
@@ -11,6 +13,10 @@ GRAPHS = {
     "SkipLayerNormalization": "(float[N, 4, 6] x, float[N, 4, 6] skip, float[6] g) => (float[N, 4, 6] y)"
     "{ a, , , h = com.microsoft.SkipLayerNormalization(x, skip, g) y = Add(a, h) }",
     "BiasGelu": "(float[N, 4, 6] x, float[6] b) => (float[N, 4, 6] y) { h = com.microsoft.BiasGelu(x, b) y = Relu(h) }",
+    "Attention": "(float[N, 4, 5] x, float[18] b) => (float[N, 4, 6] y)"
+    "{ h = com.microsoft.Attention<num_heads = 2>(x, w, b) y = Relu(h) }",
+    "MultiHeadAttention": "(float[N, 4, 8] q, float[N, 7, 8] k, float[N, 7, 6] v) => (float[N, 4, 6] y)"
+    "{ h = com.microsoft.MultiHeadAttention<num_heads = 2>(q, k, v) y = Relu(h) }",
     "FastGelu": "(float[N, 4, 6] x) => (float[N, 4, 6] y) { h = com.microsoft.FastGelu(x) y = Relu(h) }",
 }
 
@@ -18,7 +24,9 @@ GRAPHS = {
 @pytest.mark.parametrize("operator", list(GRAPHS))
 def test_shapes_are_known_behind_it(operator: str) -> None:
     """Catches MACs that are unknown as soon as onnxruntime's own operators stand in a graph."""
-    model = ir.from_proto(onnx.parser.parse_model(f"{HEAD} {GRAPHS[operator]}"))
+    proto = onnx.parser.parse_model(f"{HEAD} {GRAPHS[operator]}")
+    proto.graph.initializer.append(numpy_helper.from_array(np.zeros((5, 18), np.float32), "w"))
+    model: ir.Model = ir.from_proto(proto)
     shapes = sample_shapes(model)
     assert (shapes["h"], shapes["y"]) == ((1, 4, 6), (1, 4, 6))
 

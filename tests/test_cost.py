@@ -14,7 +14,7 @@ from foldpress.optimizer.static_int8 import StaticInt8, tensors_to_calibrate
 from foldpress.optimizer.statistics import Ranges
 from foldpress.optimizer.targets import TARGETS
 
-HEAD = '<ir_version: 9, opset_import: ["" : 18]> g'
+HEAD = '<ir_version: 10, opset_import: ["" : 23, "com.microsoft" : 1]> g'
 
 
 def build(text: str, **weights: tuple[int, ...]) -> ir.Model:
@@ -44,6 +44,30 @@ COUNTED: dict[str, tuple[str, dict[str, tuple[int, ...]], int, int]] = {
     "MatMul, weight first": ("(float[N, 7, 5] x) => (float[N, 3, 5] y) { y = MatMul(W, x) }", {"W": (3, 7)}, 3 * 7 * 5, 21),
     "MatMul of two computed": ("(float[N, 5, 7] x) => (float[N, 5, 5] y) { t = Transpose<perm = [0, 2, 1]>(x) y = MatMul(x, t) }",
                                {}, 5 * 5 * 7, 0),
+    # 5 steps: queries, keys and values of 7 inputs, then each step's query by all keys, and their values
+    "com.microsoft.Attention": ("(float[N, 5, 7] x) => (float[N, 5, 6] y) { y = com.microsoft.Attention<num_heads = 2>(x, W, b) }",
+                                {"W": (7, 18), "b": (18,)}, 5 * 7 * 18 + 5 * 5 * (6 + 6), 7 * 18 + 18),
+    "com.microsoft.Attention of two widths": (
+        """(float[N, 5, 7] x) => (float[N, 5, 8] y) {
+            y = com.microsoft.Attention<num_heads = 2, qkv_hidden_sizes = [4, 4, 8]>(x, W, b) }""",
+        {"W": (7, 16), "b": (16,)}, 5 * 7 * 16 + 5 * 5 * (4 + 8), 7 * 16 + 16),
+    "com.microsoft.MultiHeadAttention": (
+        """(float[N, 5, 8] q, float[N, 3, 8] k, float[N, 3, 6] v) => (float[N, 5, 6] y) {
+            y = com.microsoft.MultiHeadAttention<num_heads = 2>(q, k, v) }""", {}, 5 * 3 * (8 + 6), 0),
+    # four heads of two for the queries, two of two for keys, two of three for values
+    "Attention, grouped queries": (
+        """(float[N, 5, 8] q, float[N, 3, 4] k, float[N, 3, 6] v) => (float[N, 5, 12] y) {
+            y = Attention<q_num_heads = 4, kv_num_heads = 2>(q, k, v) }""", {}, 4 * 5 * 3 * (2 + 3), 0),
+    "Attention, heads apart": (
+        "(float[N, 4, 5, 2] q, float[N, 2, 3, 2] k, float[N, 2, 3, 3] v) => (float[N, 4, 5, 3] y) { y = Attention(q, k, v) }",
+        {}, 4 * 5 * 3 * (2 + 3), 0),
+    "Einsum": ('(float[N, 5, 7] x) => (float[N, 5, 3] y) { y = Einsum<equation = "nsk,km->nsm">(x, W) }', {"W": (7, 3)},
+               5 * 7 * 3, 21),
+    "Einsum without an output": ('(float[N, 5, 7] x) => (float[N, 5, 3] y) { y = Einsum<equation = "...ij,jk">(x, W) }',
+                                 {"W": (7, 3)}, 5 * 7 * 3, 21),
+    "Einsum of three": ('(float[N, 5, 7] x) => (float[N, 5, 4] y) { y = Einsum<equation = "nsk,km,mo->nso">(x, W, V) }',
+                        {"W": (7, 3), "V": (3, 4)}, 5 * 7 * 3 + 5 * 3 * 4, 33),
+    "Einsum of one": ('(float[N, 5, 7] x) => (float[N, 7, 5] y) { y = Einsum<equation = "nsk->nks">(x) }', {}, 0, 0),
 }  # fmt: skip
 
 

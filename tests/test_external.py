@@ -226,6 +226,6 @@ def test_digests_tell_other_weights_beside_the_same_graph(recipe: WriteRecipe, t
         ir.to_proto(model()), tmp_path / "net.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
     )
     data = read_data(str(tmp_path / "data.npz"), tmp_path)
-    before = digests(load_recipe(path), data, None)
+    before = digests(load_recipe(path), data, {})
     (tmp_path / "w.bin").write_bytes((tmp_path / "w.bin").read_bytes()[::-1])
-    assert digests(load_recipe(path), data, None)["model"] != before["model"]
+    assert digests(load_recipe(path), data, {})["model"] != before["model"]

@@ -1,6 +1,7 @@
-"""Networks that give a sequence of answers, or several outputs: judged by a metric of the user's, sample by sample."""
+"""Networks that give a sequence of answers, or several outputs: judged by their classes, or by a metric of the user's."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,28 @@ METRICS = """
 def tokens(targets, outputs):
     tags, lengths = outputs
     return (tags.argmax(2) == targets).mean(1)
+"""
+
+RECIPE = """
+[model]
+source = "float.onnx"
+[data]
+source = "padded.npz"
+output = "tags"
+[folds]
+splits = 3
+test = 0.4
+[quantize]
+target = "x86"
+samples = 64
+[benchmark]
+processes = 1
+seconds = 0.1
+[gate]
+max_drop = 0.1
+max_flips = 0.2
+max_class_drop = 0.2
+max_disagreement = 0.5
 """
 
 
@@ -64,8 +87,69 @@ def scores(name: str) -> np.ndarray:
         return np.asarray(((data["x"] @ weight).argmax(2) == data["y"]).mean(1))
 
 
-def test_as_plain_classes_they_are_refused_with_the_way_out(graphs: list[str], invoke: Invoke) -> None:
-    """Catches an argmax over tokens, which would give some figure."""
-    result = invoke("validate", *graphs, "-d", "data.npz", "--max-drop", "0.5", "-q")
-    assert result.exit_code == 2
-    assert "class labels are integers [N]" in result.stderr or "your own metric" in result.stderr
+def test_tags_are_classes_by_position(graphs: list[str], invoke: Invoke) -> None:
+    """Catches an argmax over tokens, and a metric of the user's that gives another figure than the native one."""
+    judge = ["-d", "data.npz", "--max-drop", "0.5", "--max-flips", "0.9", "--max-class-drop", "0.9", "--json", "-q"]
+    result = invoke("validate", *graphs, *judge)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)["accuracy"]
+    assert found["metric"] == "accuracy"
+    assert found["test"]["drop"] == pytest.approx(np.subtract(*(scores(name) for name in graphs)).mean())
+    assert found["test"]["flips"] > 0
+    assert found["test"]["divergence"]["kl_mean"] > 0
+    assert [one["class"] for one in found["classes"]] == [0, 1, 2]
+    named = invoke("validate", *graphs, *judge, "--judged-output", "tags")
+    assert json.loads(named.stdout)["accuracy"]["test"]["drop"] == found["test"]["drop"]
+
+
+def test_the_output_that_the_targets_belong_to(graphs: list[str], invoke: Invoke) -> None:
+    """Catches another output judged than the one that is named, by name and by position."""
+    with np.load("data.npz") as data:
+        np.savez("lengths.npz", x=data["x"], y=data["x"].sum(2))
+    judge = ["-d", "lengths.npz", "--task", "regression", "--max-drop", "0.5", "--json", "-q", "--judged-output"]
+    for asked in ("lengths", "1"):
+        result = invoke("validate", *graphs, *judge, asked)
+        assert result.exit_code == 0, result.output
+        test = json.loads(result.stdout)["accuracy"]["test"]
+        assert test["baseline"] == pytest.approx(1)
+        assert test["divergence"]["largest_difference_max"] == 0  # the tags, which differ, are not looked at
+    result = invoke("validate", *graphs, *judge, "words")
+    assert (result.exit_code, "tags, lengths" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda y: y[:, :4], "with targets [N, 4] classes are scores of that shape"),
+        (lambda y: y + 3, "out of range"),
+        (lambda y: np.where(np.arange(400)[:, None] == 7, -1, y), "no target that counts: index 7"),
+        (lambda y: y / 2, "integers"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(
+    change: Callable[[np.ndarray], np.ndarray], said: str, graphs: list[str], invoke: Invoke
+) -> None:
+    """Catches figures made of targets that belong to no position, or to no class."""
+    with np.load("data.npz") as data:
+        np.savez("wrong.npz", x=data["x"], y=change(data["y"]))
+    result = invoke("validate", *graphs, "-d", "wrong.npz", "--max-drop", "0.5", "-q")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
+def test_a_run_of_a_tagger(graphs: list[str], invoke: Invoke) -> None:
+    """Catches a step of the main job that takes every target for one class a sample; and a gate that does so later."""
+    with np.load("data.npz") as data:
+        y = np.where(np.arange(6) < np.random.default_rng(1).integers(1, 7, (400, 1)), data["y"], -100)
+        np.savez("padded.npz", x=data["x"], y=y)
+    Path("recipe.toml").write_text(RECIPE)
+    result = invoke("run", "recipe.toml", "--json", "-q")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert [check["name"] for check in report["checks"]] == [
+        "max_drop", "max_drop_folds", "max_flips", "max_class_drop", "max_disagreement",
+    ]  # fmt: skip
+    assert (report["accuracy"]["test"]["n"], report["accuracy"]["folds"]["n"]) == (160, 240)
+    assert invoke("gate", "foldpress-run", "-q").exit_code == 0
+    assert invoke("gate", "foldpress-run", "--max-drop", "0.001", "-q").exit_code in (1, 3)
+    assert Path("foldpress-run/report.html").stat().st_size > 10_000

@@ -3,12 +3,11 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from conftest import Invoke
 from foldpress.recipe import load_recipe
 
 pytest_plugins = ["trained"]
@@ -39,20 +38,20 @@ def test_the_make_targets_exist() -> None:
     assert all(f"\n{target}:" in makefile for target in targets)
 
 
-def test_every_foldpress_command_works_as_written(folder: Path) -> None:
+def test_every_foldpress_command_works_as_written(
+    folder: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Catches: an option or an argument that the README has wrong. In order, in one folder, as a reader would."""
     commands = [shlex.split(command) for command in COMMANDS if command.startswith("foldpress ")]
     assert {command[1] for command in commands} == {
-        "run", "export", "prune", "factorize", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor", "pack",
-        "unpack",
+        "run", "export", "distill", "prune", "factorize", "share", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor", "pack", "unpack",
     }  # fmt: skip
+    monkeypatch.chdir(folder)
     for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "foldpress", *command[1:]], cwd=folder, capture_output=True, text=True, check=False
-        )
+        done = invoke(*command[1:])
         # The margin of --set gate.max_drop=0.01 may or may not be provable on so few samples; all else must pass.
         allowed = {0, 3} if "gate.max_drop=0.01" in command else {0}
-        assert done.returncode in allowed, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.exit_code in allowed, f"{command}: {done.exit_code}\n{done.stdout}\n{done.stderr}"
         assert done.stdout.strip()
 
 

@@ -25,16 +25,17 @@ class Topology(NamedTuple):
     x: str
     y: str
     groups: dict[str, int]
+    opset: int = 18
 
 
-def build(topology: Topology, opset: int = 18) -> ir.Model:
+def build(topology: Topology) -> ir.Model:
     """Names that start with axes, shape, index or scales hold the numbers given; var is positive, zero is zero."""
-    return graph(topology.body, topology.weights, topology.x, topology.y, opset)
+    return graph(topology.body, topology.weights, topology.x, topology.y, topology.opset)
 
 
 def graph(body: str, weights: Weights, x: str = IMAGE, y: str = MAP, opset: int = 18) -> ir.Model:
     """A graph whose nodes are named after their first outputs."""
-    text = f'<ir_version: 9, opset_import: ["" : {opset}]> g ({x} x) => ({y} y) {{ {body} }}'
+    text = f'<ir_version: 9, opset_import: ["" : {opset}, "com.microsoft" : 1]> g ({x} x) => ({y} y) {{ {body} }}'
     proto = onnx.parser.parse_model(text)
     proto.graph.initializer.extend(
         numpy_helper.from_array(_stored(name, shape), name) for name, shape in weights.items()
@@ -182,6 +183,9 @@ TOPOLOGIES = {
         m = Mul(f, g)  y = Conv(m, u)""",
         {"w": (8, 3, 1, 1), "shape": (0, 4, -1), "s": (4,), "o": (4,), "shape2": (-1, 8, 6, 6), "g": (8, 1, 1),
          "u": (5, 8, 1, 1)}, IMAGE, MAP, {"a": 4}),
+    "group normalization": Topology(
+        "a = Conv(x, w)  n = GroupNormalization<num_groups=4>(a, s, o)  y = Conv(n, u)",
+        {"w": (8, 3, 1, 1), "s": (8,), "o": (8,), "u": (5, 8, 1, 1)}, IMAGE, MAP, {"a": 4}, 21),
     "resized": Topology(
         'a = Conv(x, w)  d = Resize<mode="nearest">(a, , scales)  y = Conv(d, u)',
         {"w": (8, 3, 1, 1), "scales": (1, 1, 2, 2), "u": (5, 8, 1, 1)}, IMAGE, MAP, {"a": 8}),
@@ -196,6 +200,39 @@ TOPOLOGIES = {
         PACKED,
         {"w": (6, 36), "b": (36,), "shape": (0, 0, 3, 4, 3), "index0": 0, "index1": 1, "index2": 2,
          "shape2": (0, 0, 12), "u": (12, 5)}, ROWS, TOKENS, {"a": 4}),
+    "heads in one operator": Topology(
+        "a = com.microsoft.Attention<num_heads=4>(x, w, b)  y = MatMul(a, u)",
+        {"w": (6, 36), "b": (36,), "u": (12, 5)}, ROWS, TOKENS, {"a": 4}),
+    "heads in one operator, of several widths, with a bias for each": Topology(
+        """a = com.microsoft.Attention<num_heads=4, qkv_hidden_sizes=[12,12,20]>(x, w, b, , , c)  y = MatMul(a, u)""",
+        {"w": (6, 44), "b": (44,), "c": (1, 4, 4, 4), "u": (20, 5)}, ROWS, TOKENS, {"a": 4}),
+    "heads in one operator behind three matrices": Topology(
+        """q = MatMul(x, wq)  k = MatMul(x, wk)  v = MatMul(x, wv)
+        a = com.microsoft.MultiHeadAttention<num_heads=4>(q, k, v, b)  y = MatMul(a, u)""",
+        {"wq": (6, 12), "wk": (6, 12), "wv": (6, 8), "b": (32,), "u": (8, 5)}, ROWS, TOKENS, {"q": 4}),
+    "grouped queries": Topology(
+        """q = MatMul(x, wq)  k = MatMul(x, wk)  v = MatMul(x, wv)  a = Attention<q_num_heads=8, kv_num_heads=4>(q, k, v, c)
+        y = MatMul(a, u)""",
+        {"wq": (6, 24), "wk": (6, 12), "wv": (6, 8), "c": (8, 4, 4), "u": (16, 5)}, ROWS, TOKENS, {"q": 4}, 23),
+    "grouped queries on an axis of their own": Topology(
+        """q = MatMul(x, wq)  qh = Reshape(q, shape)  qt = Transpose<perm=[0,2,1,3]>(qh)
+        k = MatMul(x, wk)  kh = Reshape(k, shape2)  kt = Transpose<perm=[0,2,1,3]>(kh)
+        v = MatMul(x, wv)  vh = Reshape(v, shape2)  vt = Transpose<perm=[0,2,1,3]>(vh)
+        a = Attention(qt, kt, vt)  ot = Transpose<perm=[0,2,1,3]>(a)  f = Reshape(ot, shape3)  y = MatMul(f, u)""",
+        {"wq": (6, 18), "wk": (6, 9), "wv": (6, 9), "shape": (0, 0, 6, 3), "shape2": (0, 0, 3, 3), "shape3": (0, 0, 18), "u": (18, 5)},
+        ROWS, TOKENS, {"q": 3}, 23),
+    "neurons between operators of onnxruntime's own": Topology(
+        """a = MatMul(x, w)  g = com.microsoft.BiasGelu(a, b)  p = MatMul(g, v)
+        n, , , s = com.microsoft.SkipLayerNormalization(p, x, t, o)  m = Add(n, s)  y = MatMul(m, u)""",
+        {"w": (6, 8), "b": (8,), "v": (8, 6), "t": (6,), "o": (6,), "u": (6, 5)}, ROWS, TOKENS, {"a": 8}),
+    "products by equation": Topology(
+        """a = Einsum<equation="btd,dc->btc">(x, w)  r = Relu(a)  y = Einsum<equation="oc,btc->bto">(u, r)""",
+        {"w": (6, 8), "u": (5, 8)}, ROWS, TOKENS, {"a": 8}),
+    "heads by equation": Topology(
+        """q = Einsum<equation="btd,dhe->bhte">(x, wq)  k = Einsum<equation="btd,dhe->bhte">(x, wk)
+        v = Einsum<equation="btd,dhe->bhte">(x, wv)  s = Einsum<equation="bhqe,bhke->bhqk">(q, k)  p = Softmax<axis=-1>(s)
+        o = Einsum<equation="bhqk,bhke->bqhe">(p, v)  y = Einsum<equation="bqhe,heo->bqo">(o, u)""",
+        {"wq": (6, 4, 3), "wk": (6, 4, 3), "wv": (6, 4, 2), "u": (4, 2, 5)}, ROWS, TOKENS, {"q": 4, "q (2)": 3, "v": 2}),
     "one head": Topology(
         """q = MatMul(x, wq)  k = MatMul(x, wk)  kt = Transpose<perm=[0,2,1]>(k)  s = MatMul(q, kt)
         p = Softmax<axis=-1>(s)  v = MatMul(x, wv)  o = MatMul(p, v)  y = MatMul(o, u)""",

@@ -21,11 +21,13 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.recipe import load_recipe as load_recipe
     from foldpress.saved import gate as gate
     from foldpress.saved import report as report
+    from foldpress.stages.distill import distill as distill
     from foldpress.stages.export import export as export
     from foldpress.stages.factorize import factorize as factorize
     from foldpress.stages.inspect import inspect as inspect
     from foldpress.stages.prune import prune as prune
     from foldpress.stages.quantize import quantize as quantize
+    from foldpress.stages.share import share as share
     from foldpress.stages.validate import validate as validate
     from foldpress.storage.pack import pack as pack
     from foldpress.storage.unpack import unpack as unpack
@@ -43,6 +45,7 @@ _HOMES = {
     "bench": "timing",
     "explain": "timing",
     "collect_statistics": "calibration",
+    "distill": "stages.distill",
     "doctor": "checkup",
     "export": "stages.export",
     "factorize": "stages.factorize",
@@ -57,6 +60,7 @@ _HOMES = {
     "quantize": "stages.quantize",
     "report": "saved",
     "run": "pipeline",
+    "share": "stages.share",
     "unpack": "storage.unpack",
     "validate": "stages.validate",
 }

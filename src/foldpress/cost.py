@@ -14,10 +14,12 @@ import onnx
 import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
 
+from foldpress.codebook_weights import codebook, stored_places
 from foldpress.contrib import use_standard_operators
+from foldpress.einsum import letters_of, multiplications
 from foldpress.external import light_proto
 from foldpress.graph import copy_graph, initializer
-from foldpress.matmul_nbits import OPERATOR, stored_integers
+from foldpress.matmul_nbits import DOMAIN, OPERATOR, stored_integers
 
 # Positions of inputs that hold scales and zero points, by operator.
 _SCALES = {
@@ -50,9 +52,13 @@ MATRIX_OPERATORS = {
     "GRU": ("recurrent", 1),
     "RNN": ("recurrent", 1),
     "DynamicQuantizeLSTM": ("recurrent", 1),
+    "Einsum": ("Einsum", 1),
+    "Attention": ("attention", 1),
+    "MultiHeadAttention": ("attention", 1),
 }
 
-Shapes = dict[str, tuple[int | None, ...]]
+Sizes = tuple[int | None, ...]
+Shapes = dict[str, Sizes]
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,11 @@ def _inferred(proto: onnx.ModelProto) -> Shapes:
 
 
 def stored_weight(model: ir.Model, value: ir.Value | None) -> ir.Value | None:
-    """The stored tensor that a node's weight comes from, looking through Q/DQ and scaled integers; None if computed."""
+    """The stored tensor that a node's weight comes from, behind Q/DQ, scaled integers and codebooks; None if computed."""
     while value is not None and value.name not in model.graph.initializers:
         producer = value.producer()
+        if producer is not None and (places := stored_places(model, value)) is not None:
+            return places
         if producer is None or not (producer.op_type in _PAIR or scales_integers(producer)):
             return None
         value = producer.inputs[0]
@@ -190,6 +198,8 @@ def _macs(node: ir.Node, kind: str, position: int, shapes: Shapes) -> int | None
         shapes.get(str(value.name)) if (value := _input(node, index)) is not None else None
         for index in (0, position, position + 1)
     )
+    if kind == "Einsum":
+        return _einsum_macs(node, shapes)
     if first is None or second is None or None in second:
         return None
     if kind == "recurrent":  # every step multiplies every weight once
@@ -198,6 +208,8 @@ def _macs(node: ir.Node, kind: str, position: int, shapes: Shapes) -> int | None
         return _product(first[:2]) * (_product(second) + _product(third))
     if output is None or None in output or None in first:
         return None
+    if kind == "attention":
+        return _attention_macs(node, first, second, output)
     if kind == "Conv":
         return _product(output) * _product(second[1:])
     if kind == "ConvTranspose":
@@ -205,6 +217,32 @@ def _macs(node: ir.Node, kind: str, position: int, shapes: Shapes) -> int | None
     if kind == "Gemm":
         return _product(output) * _product(first) // (output[0] or 1)
     return _product(output) * int(first[-1] or 0)
+
+
+def _attention_macs(node: ir.Node, queries: Sizes, keys: Sizes, output: Sizes) -> int | None:
+    """Queries by keys, and what that gives by values; with packed weights the products that make them, too.
+
+    Keys and values of earlier steps are not counted.
+    """
+    if node.domain != DOMAIN or node.op_type != "Attention":
+        return (_product(queries) + _product(output)) * int(keys[-2] or 0)
+    made = int(keys[1] or 0)
+    widths = node.attributes.get_ints("qkv_hidden_sizes") or [made // 3]
+    steps = _product(queries[:2])
+    return _product(queries) * made + (steps * widths[0] + _product(output)) * int(queries[1] or 0)
+
+
+def _einsum_macs(node: ir.Node, shapes: Shapes) -> int | None:
+    found = [shapes.get(str(value.name)) for value in node.inputs if value is not None]
+    known = [shape for shape in found if shape is not None and None not in shape]
+    if len(known) < len(found):
+        return None
+    operands, output = letters_of(node, [len(shape) for shape in known])
+    sizes: dict[str, int] = {}
+    for letters, shape in zip(operands, known, strict=True):
+        for letter, size in zip(letters, shape, strict=True):
+            sizes[letter] = max(sizes.get(letter, 1), int(size or 0))
+    return multiplications(operands, output, sizes)
 
 
 def _input(node: ir.Node, index: int) -> ir.Value | None:
@@ -220,7 +258,7 @@ def _weights(model: ir.Model) -> list[ir.Value]:
     used_as_scale = {
         value.name
         for node in model.graph
-        for position in ((1,) if scales_integers(node) else _SCALES.get(node.op_type, ()))
+        for position in _not_weights(model, node)
         if position < len(node.inputs) and (value := node.inputs[position]) is not None
     }
     return [
@@ -228,6 +266,17 @@ def _weights(model: ir.Model) -> list[ir.Value]:
         for name, value in model.graph.initializers.items()
         if name not in used_as_scale and value.dtype not in _NOT_WEIGHTS
     ]
+
+
+def _not_weights(model: ir.Model, node: ir.Node) -> tuple[int, ...]:
+    """Positions of inputs that hold scales, zero points, or the values of a codebook and where those of each channel start."""
+    if scales_integers(node):
+        return (1,)
+    if stored_places(model, node.outputs[0]) is not None:
+        return (0,)
+    if node.op_type == "Add" and any(stored_places(model, use.node.outputs[0]) for use in node.outputs[0].uses()):
+        return (1,)
+    return _SCALES.get(node.op_type, ())
 
 
 def _weight_shape(value: ir.Value) -> tuple[int, ...]:
@@ -247,7 +296,10 @@ def _precision(value: ir.Value) -> str:
 
 def _zeros(model: ir.Model, value: ir.Value) -> int:
     packed = _in_blocks(value)
-    array = initializer(model, value) if packed is None else stored_integers(model, packed)
+    array = stored_integers(model, packed) if packed is not None else initializer(model, value)
+    values = codebook(model, value)
+    if values is not None and values[0] != 0:
+        return 0  # a place is counted, not what it stands for
     return 0 if array is None else int(array.size - np.count_nonzero(array))
 
 

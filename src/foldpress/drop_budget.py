@@ -39,6 +39,7 @@ def loss_of(task: Task) -> Loss:
     """Scores lost against the targets or, where there are none, against what the baseline predicts."""
 
     def loss(samples: Dataset, baseline: list[Array], outputs: list[Array]) -> float:
+        baseline, outputs = task.of(baseline), task.of(outputs)
         targets = samples.y if samples.targets is not None else task.predict(baseline)
         return float((task.score(targets, baseline) - task.score(targets, outputs)).sum())
 

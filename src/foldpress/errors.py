@@ -3,6 +3,11 @@
 Exit codes (contract): 0 PASS or done, 1 FAIL, 2 the request is wrong, 3 INCONCLUSIVE, 4 the job broke.
 """
 
+from collections.abc import Iterable
+from typing import TypeVar
+
+_Name = TypeVar("_Name", bound=str)
+
 
 class FoldpressError(Exception):
     """Anything foldpress raises on purpose.
@@ -79,3 +84,16 @@ class PassError(FoldpressError):
 
 class DivergedError(FoldpressError):
     """Training gave no numbers any more; names the epoch and the step."""
+
+
+def choose_from(known: Iterable[_Name], name: str, problem: str) -> _Name:
+    """The one of the known names that was asked for; `problem` and the name say that there is no such one.
+
+    Raises:
+        RequestError: there is none.
+    """
+    names = tuple(known)
+    for one in names:
+        if one == name:
+            return one
+    raise RequestError(f"{problem} {name!r}", available=", ".join(names))

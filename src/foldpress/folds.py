@@ -99,8 +99,7 @@ class Folds:
 
     def training(self, repeat: int, fold: int) -> "Folds":
         """The samples that a round may learn from, as one fold. The test split stays as sealed as it is."""
-        rows = self.calibration(repeat, fold)
-        return Folds(self.development.select(rows), np.zeros((1, len(rows)), np.intp), self.test)
+        return one_fold(self.development.select(self.calibration(repeat, fold)), self.test)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +137,11 @@ class PastFolds(Folds):
     def calibration(self, repeat: int, fold: int) -> Indices:  # noqa: ARG002  # there is one repeat
         """The past."""
         return np.flatnonzero(self.blocks <= fold)
+
+
+def one_fold(dataset: Dataset, test: SealedTest) -> Folds:
+    """Samples that are all learned from: there is no round to judge."""
+    return Folds(dataset, np.zeros((1, len(dataset)), np.intp), test)
 
 
 def make_folds(

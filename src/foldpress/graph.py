@@ -143,6 +143,11 @@ def input_specs(model: ir.Model) -> list[InputSpec]:
     return specs
 
 
+def output_names(model: ir.Model) -> list[str]:
+    """The names of a graph's outputs, in order."""
+    return [str(value.name) for value in model.graph.outputs]
+
+
 def batch_size(model: ir.Model, preferred: int = 64) -> int:
     """How many samples to run at once: `preferred`, or 1 where the graph takes no other.
 
@@ -175,7 +180,7 @@ def add_initializer(model: ir.Model, name: str, array: "np.ndarray[Any, Any]") -
     """Store a new tensor under a name like `name` that is free."""
     while name in model.graph.initializers:
         name += "_"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
     model.graph.register_initializer(value)
     return value

@@ -1,13 +1,13 @@
 """What a recipe names, opened and checked before anything is written."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from foldpress.benchmark.metrics import make_metric
 from foldpress.benchmark.planning import plan_samples
-from foldpress.benchmark.scoring import Task, check_targets, make_task
-from foldpress.benchmark.whole_set import make_metric
+from foldpress.benchmark.scoring import Task, check_targets, make_task, output_position
 from foldpress.data import Dataset, check_disjoint
-from foldpress.folds import Folds, make_folds
+from foldpress.folds import Folds, make_folds, one_fold
 from foldpress.identity import Identity, identify
 from foldpress.origin import Origin, open_origin
 from foldpress.provenance import digests
@@ -16,19 +16,24 @@ from foldpress.recipe import Recipe
 from foldpress.refit import open_refit
 from foldpress.schemes import GROUPED, Scheme
 from foldpress.sources import read_data
+from foldpress.taught import Training
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A recipe with the network, the samples and the task that it names; `digests` are of model and data."""
+    """A recipe with the network, the samples and the task that it names; `digests` are of model and data.
+
+    `training` has what is trained on, where the recipe asks for that.
+    """
 
     recipe: Recipe
     origin: Origin
     task: Task
     folds: Folds
     digests: dict[str, str]
+    training: Training | None = None
 
     def identity(self, samples: Dataset) -> Identity:
         """Which of these samples are independent of each other, as the folds take them."""
@@ -56,24 +61,37 @@ def open_job(recipe: Recipe) -> Job:
         check_provider(plan.provider, plan.provider_options)
     dataset = read_data(recipe.data.source, recipe.folder)
     train = read_data(recipe.data.train, recipe.folder) if recipe.data.train else None
+    unlabelled = {
+        one.unlabelled: read_data(one.unlabelled, recipe.folder)
+        for one in recipe.trainings
+        if one.unlabelled is not None
+    }
     task = make_task(recipe.data.task, recipe.folder, dataset.y)
     if recipe.data.metric is not None:
         make_metric(recipe.data.metric, recipe.folder)
     if recipe.folds.refit is not None:
         open_refit(recipe)  # what is not there is said now, not after all else
-    found = digests(recipe, dataset, train)
+    learned = ({} if train is None else {"train": train}) | unlabelled
+    found = digests(recipe, dataset, learned)
     origin = open_origin(recipe.model.source, recipe.model.weights, recipe.folder, dataset)
-    check_targets(origin.dataset, task, origin.outputs)
+    task = replace(task, output=output_position(recipe.data.output, origin.names))
+    check_targets(origin.dataset, task, task.of(origin.outputs))
     folds = _folds(recipe, origin.dataset, task)
-    if train is not None:
-        _check_training(train, origin.dataset)
-    return Job(recipe, origin, task, folds, found)
+    for name, samples in learned.items():
+        _check_training(name, samples, origin.dataset)
+    training = None
+    if train is not None and recipe.trainings:
+        train = _named_like(train, origin.dataset)
+        training = Training(recipe, origin.model, one_fold(train, folds.test), task, unlabelled)
+        training.check()
+    return Job(recipe, origin, task, folds, found, training)
 
 
 def _folds(recipe: Recipe, dataset: Dataset, task: Task) -> Folds:
     """Folds and test split, proven disjoint from each other."""
     table = recipe.folds
-    scheme: Scheme = table.scheme or ("stratified" if task.has_labels else "kfold")
+    one_class_each = task.has_labels and dataset.y.ndim == 1
+    scheme: Scheme = table.scheme or ("stratified" if one_class_each else "kfold")
     if dataset.group is not None and scheme not in GROUPED:
         _logger.warning("the data have groups, and scheme = %r takes their samples for independent", scheme)
     return make_folds(
@@ -81,8 +99,13 @@ def _folds(recipe: Recipe, dataset: Dataset, task: Task) -> Folds:
     )
 
 
-def _check_training(train: Dataset, dataset: Dataset) -> None:
+def _check_training(name: str, samples: Dataset, dataset: Dataset) -> None:
     """Prove that nothing is judged that the network was trained on."""
-    if len(train.inputs) == 1 and len(dataset.inputs) == 1:  # the one array may go by any name on either side
-        train = train.renamed({next(iter(train.inputs)): next(iter(dataset.inputs))})
-    check_disjoint({"train": train, "data": dataset})
+    check_disjoint({name: _named_like(samples, dataset), "data": dataset})
+
+
+def _named_like(samples: Dataset, dataset: Dataset) -> Dataset:
+    """The one array may go by any name on either side."""
+    if len(samples.inputs) != 1 or len(dataset.inputs) != 1:
+        return samples
+    return samples.renamed({next(iter(samples.inputs)): next(iter(dataset.inputs))})

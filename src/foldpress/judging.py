@@ -5,10 +5,12 @@ from typing import Any
 import onnx_ir as ir
 
 from foldpress.benchmark.accuracy import concatenate, pair
-from foldpress.benchmark.evidence import JUDGED, Paired, save_pictures, save_table
+from foldpress.benchmark.evidence import JUDGED, save_pictures, save_table
+from foldpress.benchmark.metrics import Metric, make_metric
 from foldpress.benchmark.pictures import flipped_pictures
+from foldpress.benchmark.pooled import FoldAnswers, resample_folds
 from foldpress.benchmark.scoring import check_baseline
-from foldpress.benchmark.whole_set import MetricDrop, make_metric, resample, save_metric
+from foldpress.benchmark.whole_set import resample, save_metric
 from foldpress.data import Array, Dataset, fit_inputs
 from foldpress.files import sha256
 from foldpress.graph import batch_size, input_specs, load_graph
@@ -26,6 +28,7 @@ def judged(job: Job) -> list[str]:
     recipe = job.recipe
     asked = {"test": True, "folds": any(job.folds.rounds()), "refit": recipe.folds.refit is not None}
     asked["whole_set"] = recipe.data.metric is not None
+    asked["whole_set_folds"] = asked["whole_set"] and asked["folds"]
     return [name for name in JUDGED if asked[name]]
 
 
@@ -45,7 +48,8 @@ def judge(
     for name in set(JUDGED) - set(asked):  # of an earlier run with other folds
         (here / f"evidence/{name}.npz").unlink(missing_ok=True)
     if "folds" in asked:
-        here.stage("folds", ["evidence/folds.npz"], lambda: _judge_folds(here, job, press, predictions))
+        files = [f"evidence/{name}.npz" for name in ("folds", "whole_set_folds")]
+        here.stage("folds", files, lambda: _judge_folds(here, job, press, predictions))
     if "refit" in asked:
         here.stage("refit", ["evidence/refit.npz"], lambda: _judge_refit(here, job, chosen))
     files = [f"evidence/{name}.npz" for name in ("test", "flips", "whole_set")]
@@ -54,21 +58,27 @@ def judge(
 
 
 def answers(graph: ir.Model, dataset: Dataset, label: str, job: Job) -> list[Array]:
-    """A graph's outputs on the first provider that the recipe names: what ships there is judged there."""
+    """A graph's judged outputs on the first provider that the recipe names: what ships there is judged there."""
     session = open_session(graph, **job.recipe.benchmark.first_provider())
-    return predict(session, dataset, batch_size(graph), label)
+    return job.task.of(predict(session, dataset, batch_size(graph), label))
 
 
 def _judge_folds(here: RunDir, job: Job, press: Pressing, predictions: list[Array]) -> dict[str, Any]:
     """Every development sample scored once in each repeat, by the graph made without its fold."""
-    tables, folds = [], job.folds
+    tables, parts, folds = [], [], job.folds
     identity = job.identity(folds.development)
     for repeat, fold, graph in track(press.rounds(), "judging held-out folds", len(list(folds.rounds()))):
         rows = folds.held_out(repeat, fold)
         held_out = folds.development.select(rows)
         after, before = answers(graph, held_out, f"fold {fold}", job), [found[rows] for found in predictions]
         tables.append(pair(job.task, held_out, before, after, repeat=repeat, fold=fold, identity=identity.at(rows)))
+        if job.recipe.data.metric is not None:
+            parts.append(FoldAnswers(repeat, rows, after))
     save_table(concatenate(tables), here / "evidence/folds.npz")
+    if parts:
+        y, group = folds.development.y, identity.group
+        drop = resample_folds(_metric(job), y, predictions, parts, group, **_draws(job))
+        save_metric(drop, here / "evidence/whole_set_folds.npz")
     return {}
 
 
@@ -76,7 +86,7 @@ def _judge_refit(here: RunDir, job: Job, chosen: dict[str, Any]) -> dict[str, An
     """Every development sample scored once in each repeat, by networks that were trained without its fold."""
     tables, folds = [], job.folds
     identity = job.identity(folds.development)
-    rounds = refit(job.recipe, folds, job.task, chosen)
+    rounds = refit(job.recipe, folds, job.task, chosen, job.training)
     for one in track(rounds, "training anew in each fold", len(list(folds.rounds()))):
         rows = folds.held_out(one.repeat, one.fold)
         held_out = fit_inputs(folds.development.select(rows), input_specs(one.baseline))
@@ -99,12 +109,16 @@ def _judge_test(here: RunDir, job: Job) -> dict[str, Any]:
     table = pair(task, test, before, after, identity=job.identity(test))
     save_table(table, here / "evidence/test.npz")
     if job.recipe.data.metric is not None:
-        save_metric(_whole_set(job, test, before, after, table), here / "evidence/whole_set.npz")
+        drop = resample(_metric(job), test.y, before, after, table.group, **_draws(job))
+        save_metric(drop, here / "evidence/whole_set.npz")
     save_pictures(flipped_pictures(test, table) if task.has_labels else None, here / "evidence/flips.npz")
     return {"scores": {name: float(task.score(test.y, found).mean()) for name, found in outputs.items()}}
 
 
-def _whole_set(job: Job, test: Dataset, before: list[Array], after: list[Array], table: Paired) -> MetricDrop:
-    metric = make_metric(str(job.recipe.data.metric), job.recipe.folder)
-    options: dict[str, Any] = {"has_labels": job.task.has_labels, "seed": job.recipe.folds.seed}
-    return resample(metric, test.y, before, after, table.group, **options)
+def _metric(job: Job) -> Metric:
+    return make_metric(str(job.recipe.data.metric), job.recipe.folder)
+
+
+def _draws(job: Job) -> dict[str, Any]:
+    """How samples are drawn anew for it."""
+    return {"has_labels": job.task.has_labels, "seed": job.recipe.folds.seed}

@@ -13,7 +13,7 @@ import numpy as np
 
 from foldpress.data import Array, Dataset, check_finite, fit_inputs
 from foldpress.errors import RequestError
-from foldpress.graph import input_specs, load_graph, save_graph
+from foldpress.graph import input_specs, load_graph, output_names, save_graph
 from foldpress.runtime import open_session, run
 
 
@@ -21,13 +21,15 @@ from foldpress.runtime import open_session, run
 class Origin:
     """A model that runs on the data.
 
-    `dataset` goes by the names of the graph's inputs, `outputs` are those of its first sample, and `export` writes the
-    float32 graph to a path and gives what parity with PyTorch found on the samples that it is handed, or None where there is
-    no PyTorch.
+    `dataset` goes by the names of the graph's inputs, `outputs` are those of its first sample, `names` what the outputs are
+    called, in PyTorch by position, and `export` writes the float32 graph to a path and gives what parity with PyTorch found on
+    the samples that it is handed, or None where there is no PyTorch. `model` is the torch.nn.Module, or the graph.
     """
 
     dataset: Dataset
     outputs: list[Array]
+    names: list[str]
+    model: Any
     export: Callable[[Path, Dataset], dict[str, Any] | None]
 
 
@@ -51,7 +53,7 @@ def _from_graph(path: Path, dataset: Dataset) -> Origin:
     graph = load_graph(path)
     dataset = fit_inputs(dataset, input_specs(graph))
     outputs = run(open_session(graph), dataset.batch(slice(0, 1)))
-    return Origin(dataset, outputs, lambda target, _: save_graph(graph, target))
+    return Origin(dataset, outputs, output_names(graph), graph, lambda target, _: save_graph(graph, target))
 
 
 def _from_module(source: str, weights: str | None, folder: Path, dataset: Dataset) -> Origin:
@@ -71,7 +73,7 @@ def _from_module(source: str, weights: str | None, folder: Path, dataset: Datase
         save_graph(exported.graph, target)
         return exported.parity.as_json()
 
-    return Origin(dataset, outputs, export)
+    return Origin(dataset, outputs, list(map(str, range(len(outputs)))), model, export)
 
 
 def parity_log(parity: dict[str, Any] | None) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """The main job, top to bottom: the only place that knows the order of the stages.
 
-PyTorch model ──exporter──▶ float32 graph ──optimizer──▶ pruned, int8 graph ──benchmark──▶ verdict
+PyTorch model ──exporter──▶ float32 graph ──training──▶ the same or a student's ──optimizer──▶ pruned, shared, int8 graph
+──benchmark──▶ verdict
 """
 
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from foldpress.job import Job, open_job
 from foldpress.judging import answers, judge, judged
 from foldpress.origin import parity_log
 from foldpress.pressing import Pressing
-from foldpress.products import EXPORTED, FACTORIZED, PRUNED, QUANTIZED, artifact, graphs
+from foldpress.products import EXPORTED, PRESSED, artifact, graphs, trained
 from foldpress.provenance import manifest_facts, stage_key
 from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
+from foldpress.training_stages import train
 
 _STATISTICS = "statistics.npz"
 
@@ -69,16 +71,19 @@ def _facts(here: RunDir, job: Job) -> dict[str, Any]:
     """Every stage but the report, in order; gives what the report is to say of them."""
     planned = job.plan()
     exported = here.stage("export", [f"{EXPORTED}*"], lambda: _export(here, job))
+    taught = train(here, job)
     press, predictions = _open_baseline(here, job)
     here.stage("statistics", [_STATISTICS], press.collect)
     chosen = here.stage("precision", [], press.choose)
     press.settle(chosen)
-    pressed = here.stage("press", [f"{name}*" for name in (PRUNED, FACTORIZED, QUANTIZED)], lambda: press.ship(here))
+    pressed = here.stage("press", [f"{name}*" for name in PRESSED], lambda: press.ship(here))
     scores = judge(here, job, press, predictions, chosen)
     here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, job))
     agreed = here.stage("agreement", [], lambda: _agree(here, job))
-    log = planned + parity_log(exported["parity"]) + chosen["log"] + pressed["log"]
-    return run_facts(here, job, scores) | exported | agreed | {"judged": judged(job), "log": log}
+    log = planned + parity_log(exported["parity"]) + taught + chosen["log"] + pressed["log"]
+    return run_facts(here, job, scores) | exported | agreed | {
+        "judged": judged(job), "pruning": pressed["pruning"], "factorization": pressed["factorization"], "log": log,
+    }  # fmt: skip
 
 
 def _export(here: RunDir, job: Job) -> dict[str, Any]:
@@ -86,12 +91,13 @@ def _export(here: RunDir, job: Job) -> dict[str, Any]:
 
 
 def _open_baseline(here: RunDir, job: Job) -> tuple[Pressing, list[Array]]:
-    """The exported graph, ready to be pressed, and what it predicts for the development samples."""
+    """The graph after all training, ready to be pressed, and what the exported one predicts for the development samples."""
     baseline, samples = load_graph(here / EXPORTED), job.folds.development
     fit_inputs(samples, input_specs(baseline))
     predictions = answers(baseline, samples, "scoring the baseline", job)
     check_baseline(samples, predictions)
-    return Pressing(job.recipe, baseline, job.folds, job.task, here / _STATISTICS), predictions
+    start = load_graph(here / trained(here))
+    return Pressing(job.recipe.pressed, start, job.folds, job.task, here / _STATISTICS), predictions
 
 
 def _measure(here: RunDir, job: Job) -> dict[str, Any]:

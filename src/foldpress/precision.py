@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from foldpress.errors import RequestError
+from foldpress.errors import RequestError, choose_from
 
 PrecisionName = Literal["auto", "static", "dynamic", "weight-int8", "weight-int4", "weights", "float16"]
 
@@ -44,9 +44,8 @@ def choose_precision(
     Raises:
         RequestError: there is no such precision, or an option does not go with it.
     """
-    known: dict[str, PrecisionName] = {one: one for one in get_args(PrecisionName)}
-    if name not in known:
-        raise RequestError(f"there is no precision {name!r}", available=", ".join(known))
+    names: tuple[PrecisionName, ...] = get_args(PrecisionName)
+    chosen = Precision(choose_from(names, name, "there is no precision"), bits)
     if (bits is not None) != (name == "weights"):
         given = "without bits" if bits is None else f"with bits = {bits}"
         raise RequestError(
@@ -55,20 +54,25 @@ def choose_precision(
         )
     if bits is not None and bits not in range(1, 9):
         raise RequestError(f"weights cannot have {bits} bits", available="1 to 8")
-    if calibration != "auto" and name not in ("auto", "static"):
-        raise RequestError(
-            f"precision = {name!r} takes no calibration method (given: {calibration!r}): only static int8 chooses ranges",
-            mend='leave calibration out, or use precision = "static"',
-        )
-    for option, value in (("keep_float", keep_float), ("float_macs", float_macs)):
-        if value and name not in ("auto", "static"):
-            raise RequestError(
-                f"precision = {name!r} takes no {option}: only static int8 leaves single layers float",
-                mend=f'leave {option} out, or use precision = "static"',
-            )
-    if statistics and name not in ("auto", "static"):
-        raise RequestError(
-            f"precision = {name!r} takes no statistics: the file holds what static int8 learns",
-            mend='leave statistics out, or use precision = "static"',
-        )
-    return Precision(known[name], bits)
+    if name not in ("auto", "static"):
+        _refuse_what_only_static_takes(name, calibration, keep_float, float_macs, statistics)
+    return chosen
+
+
+def _refuse_what_only_static_takes(
+    name: str, calibration: str, keep_float: Sequence[str], float_macs: float, statistics: bool
+) -> None:
+    layers = "only static int8 leaves single layers float"
+    given = {
+        "calibration": (
+            calibration != "auto",
+            f"calibration method (given: {calibration!r}): only static int8 chooses ranges",
+        ),
+        "keep_float": (keep_float, f"keep_float: {layers}"),
+        "float_macs": (float_macs, f"float_macs: {layers}"),
+        "statistics": (statistics, "statistics: the file holds what static int8 learns"),
+    }
+    for option, (asked, why) in given.items():
+        if asked:
+            mend = f'leave {option} out, or use precision = "static"'
+            raise RequestError(f"precision = {name!r} takes no {why}", mend=mend)

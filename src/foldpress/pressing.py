@@ -12,6 +12,7 @@ from foldpress.drop_budget import loss_of
 from foldpress.folds import Folds
 from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.codebook_file import CodebookFile
 from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.factorize.request import Factorization
 from foldpress.optimizer.lean import lean
@@ -23,8 +24,8 @@ from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
-from foldpress.products import FACTORIZED, PRUNED, QUANTIZED
-from foldpress.pruned_time import time_entry
+from foldpress.products import FACTORIZED, PRUNED, QUANTIZED, SHARED
+from foldpress.pruned_time import change_blocks, time_log
 from foldpress.recipe import Recipe
 from foldpress.rundir import RunDir
 from foldpress.settling import settle, settle_round, settled
@@ -52,7 +53,7 @@ class Pressing:
         self.recipe, self.folds, self._store, self._loss = recipe, folds, store, loss_of(task)
         self._rounds: dict[tuple[int, int], Press] = {}  # those that are pressed otherwise than what ships
         self._plan = recipe.benchmark.plans(recipe.folds.seed)[0]
-        if any(table is not None for table in (recipe.prune, recipe.factorize, recipe.quantize)):
+        if any(table is not None for table in (recipe.prune, recipe.factorize, recipe.share, recipe.quantize)):
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)
         table = recipe.quantize or QuantizeTable()
@@ -63,6 +64,7 @@ class Pressing:
             folds.numbers[:, rows],
             prune=_prune(recipe.prune),
             factorize=_factorization(recipe.factorize),
+            share=None if recipe.share is None else recipe.share.asked(),
             target=_target(recipe),
             ranges=table.calibration,
             precision=Precision(table.precision, table.bits),
@@ -103,16 +105,22 @@ class Pressing:
         pressed = self.press.ship()
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
-        if pressed.last is not None and self.press.changes_shapes:
-            log.append(time_entry(self.press, pressed.last, self.folds.development, self._plan))
-        made = (pressed.pruned, PRUNED), (pressed.factorized, FACTORIZED), (pressed.quantized, QUANTIZED)
-        for graph, name in made:
+        asked = _prune(self.recipe.prune), _factorization(self.recipe.factorize)
+        blocks = change_blocks(*asked, self.press, pressed, self.folds.development, self._plan)
+        log += time_log(blocks)
+        made = {
+            PRUNED: pressed.pruned,
+            FACTORIZED: pressed.factorized,
+            SHARED: pressed.shared,
+            QUANTIZED: pressed.quantized,
+        }
+        for name, graph in made.items():
             remove_graph(here / name)
             if graph is not None:
-                written = apply(last, graph)
+                written = apply([CodebookFile(), *last] if name == SHARED else last, graph)
                 save_graph(written.model, here / name)
                 log += written.log
-        return {"log": [entry.as_json() for entry in log]}
+        return {"log": [entry.as_json() for entry in log], **blocks}
 
     def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
         """Every repeat and fold, with the graph made without that fold."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import foldpress
@@ -13,17 +13,20 @@ from foldpress.machine import environment
 from foldpress.recipe import Recipe
 
 
-def digests(recipe: Recipe, dataset: Dataset, train: Dataset | None) -> dict[str, str]:
-    """Digests of the model (code beside the recipe, weights or graph) and of every sample."""
+def digests(recipe: Recipe, dataset: Dataset, learned: Mapping[str, Dataset]) -> dict[str, str]:
+    """Digests of the model (code beside the recipe, weights or graph, those of teachers too) and of every sample.
+
+    `learned` are the samples that are not judged, by name.
+    """
     code = sorted(recipe.folder.glob("*.py"))
-    weights = [recipe.folder / name for name in (recipe.model.weights, recipe.model.source) if name]
+    weights = [recipe.folder / name for name in (recipe.model.weights, recipe.model.source, *recipe.taught_by) if name]
     model = hashlib.sha256()
     for path in [*code, *weights]:
         for file in graph_files(path) if path.suffix == ".onnx" else [path]:
             if file.is_file():
                 model.update(sha256(file).encode())
     found = {"model": model.hexdigest(), "data": dataset.fingerprint()}
-    return found | ({"train": train.fingerprint()} if train is not None else {})
+    return found | {name: samples.fingerprint() for name, samples in learned.items()}
 
 
 def stage_key(recipe: Recipe, found: dict[str, str]) -> str:

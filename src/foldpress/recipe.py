@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, PrivateAttr, ValidationError
+from pydantic import BeforeValidator, PrivateAttr, ValidationError, model_validator
 
 from foldpress.errors import RecipeError
 from foldpress.tables.benchmark import BenchmarkTable
@@ -18,6 +18,8 @@ from foldpress.tables.gate import GateTable
 from foldpress.tables.model import ModelTable
 from foldpress.tables.prune import PruneTable
 from foldpress.tables.quantize import QuantizeTable
+from foldpress.tables.share import ShareTable
+from foldpress.tables.train import DistillTable, FinetuneTable, TrainTable
 
 _Table = TypeVar("_Table", bound=Table)
 
@@ -28,8 +30,11 @@ class Recipe(Table):
     model: ModelTable
     data: DataTable
     folds: FoldsTable = FoldsTable()
+    distill: DistillTable | None = None
     prune: PruneTable | None = None
+    finetune: FinetuneTable | None = None
     factorize: FactorizeTable | None = None
+    share: ShareTable | None = None
     quantize: Annotated[QuantizeTable | None, BeforeValidator(lambda given: None if given is False else given)] = (
         QuantizeTable()
     )
@@ -37,6 +42,48 @@ class Recipe(Table):
     gate: GateTable
     _folder: Path = PrivateAttr(default=Path())
     _name: str = PrivateAttr(default="recipe.toml")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_weights_stay_float(cls, document: Any) -> Any:
+        """Codebooks make a file small, not fast: int8 comes on top only where it is asked for."""
+        if isinstance(document, dict) and "share" in document:
+            return {"quantize": False} | document
+        return document
+
+    @model_validator(mode="after")
+    def _shared_values_survive(self) -> "Recipe":
+        if self.share is not None and self.share.epochs is not None and self.finetune is None:
+            raise ValueError("share.epochs goes on with the training of [finetune], which is not there")
+        if self.share is not None and self.quantize is not None:
+            self.share.check_with(self.quantize)
+        return self
+
+    @model_validator(mode="after")
+    def _training_has_what_it_needs(self) -> "Recipe":
+        if self.trainings and self.data.train is None:
+            raise ValueError("[distill] and [finetune] train, and there is nothing to train on: add [data] train")
+        if self.finetune is not None and self.prune is None:
+            raise ValueError("[finetune] trains under the masks of [prune], which is not there")
+        if self.finetune is not None and self.finetune.gradual and (self.prune is None or self.prune.sparsity is None):
+            raise ValueError("finetune.gradual lets single weights go: it needs prune.sparsity")
+        return self
+
+    @property
+    def trainings(self) -> list[TrainTable]:
+        """The tables that train, in order."""
+        return [table for table in (self.distill, self.finetune) if table is not None]
+
+    @property
+    def taught_by(self) -> list[str]:
+        """Files, as far as they are any, that trainings start from: of teachers and of the student."""
+        teachers = [name for table in self.trainings for one in table.teacher for name in (one.source, one.weights)]
+        return [name for name in (*teachers, self.distill.weights if self.distill else None) if name]
+
+    @property
+    def pressed(self) -> "Recipe":
+        """What is left to be done after all training: fine-tuning has pruned already."""
+        return self if self.finetune is None else self.model_copy(update={"prune": None})
 
     @property
     def folder(self) -> Path:

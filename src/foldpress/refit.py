@@ -19,6 +19,7 @@ from foldpress.folds import Folds
 from foldpress.graph import input_specs
 from foldpress.pressing import Pressing
 from foldpress.recipe import Recipe
+from foldpress.taught import Training
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,9 @@ def open_refit(recipe: Recipe) -> Callable[..., Any]:
     return load_callable(str(recipe.folds.refit), recipe.folder)
 
 
-def refit(recipe: Recipe, folds: Folds, task: Task, chosen: dict[str, Any]) -> Iterator[Refitted]:
+def refit(
+    recipe: Recipe, folds: Folds, task: Task, chosen: dict[str, Any], training: Training | None = None
+) -> Iterator[Refitted]:
     """Train, export and press in every round.
 
     Args:
@@ -49,6 +52,7 @@ def refit(recipe: Recipe, folds: Folds, task: Task, chosen: dict[str, Any]) -> I
         folds: whose rounds they are.
         task: how samples are scored.
         chosen: what `Pressing.choose` found for the network that ships. A largest drop is met by each network anew.
+        training: what the recipe trains beside, which each round does anew with its own samples.
 
     Raises:
         ModelError: the training raised, or gave neither a network nor its weights.
@@ -59,12 +63,14 @@ def refit(recipe: Recipe, folds: Folds, task: Task, chosen: dict[str, Any]) -> I
     fit = open_refit(recipe)
     for index, (repeat, fold) in enumerate(folds.rounds()):
         part = folds.training(repeat, fold)
-        graph = export_model(_trained(recipe, fit, part.development, recipe.folds.seed + index), part.development).graph
+        network = _trained(recipe, fit, part.development, recipe.folds.seed + index)
+        graph = export_model(network, part.development).graph
         part = replace(
             part, development=fit_inputs(part.development, input_specs(graph))
         )  # it may name its input otherwise
-        pressing = Pressing(recipe, graph, part, task)
-        by_drop = recipe.prune is not None and recipe.prune.max_drop is not None
+        start = graph if training is None else training.of(network, part).graph()
+        pressing = Pressing(recipe.pressed, start, part, task)
+        by_drop = recipe.pressed.prune is not None and recipe.pressed.prune.max_drop is not None
         pressing.settle(pressing.choose() | {"precision": chosen["precision"]} if by_drop else chosen)
         yield Refitted(repeat, fold, graph, pressing.shipped(), len(part.development))
 

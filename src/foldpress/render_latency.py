@@ -16,7 +16,18 @@ def show_latency(rows: list[dict[str, Any]]) -> list[Any]:
     """Quantiles and speedups, one row a graph and setting; and the reference against itself, one line a setting."""
     header = ["graph", "provider", "batch", "threads", "p50", "p90", "p99", "speedup", "load", "peak MB", "runs"]
     table = plain_table(header, [_latency_row(row) for row in rows])
-    return [table, *dict.fromkeys(escape(_against_itself(row)) for row in rows)]
+    alone = [escape(_on_device(row)) for row in rows if row["device_only"]]
+    return [table, *alone, *dict.fromkeys(escape(_against_itself(row)) for row in rows)]
+
+
+def _on_device(row: dict[str, Any]) -> str:
+    """What is left without the copies between host and device, in words."""
+    found = row["device_only"]
+    return (
+        f"{row['graph']} with inputs and outputs on the {found['device']} device, batch {row['batch']}: "
+        f"p50 {milliseconds(found['p50_ms'])}, "
+        f"{times_between(found['speedup'], found['speedup_low'], found['speedup_high'])} the speed of the reference there"
+    )
 
 
 def _against_itself(row: dict[str, Any]) -> str:
@@ -89,11 +100,7 @@ def _summary(name: str, graph: Mapping[str, Any]) -> str:
     """What is no part of the network: conversions left over, copies, nodes that ran elsewhere."""
     parts = [
         f"{label}: {len(graph[key])} nodes, {_us(sum(node['us'] for node in graph[key]))}"
-        for key, label in (
-            ("not_fused", "conversions left"),
-            ("moves", "copies and layouts"),
-            ("elsewhere", "on another provider"),
-        )
+        for key, label in _EXTRA.items()
         if graph[key]
     ]
     said = "; ".join(parts) or "nothing left over, copied, or on another provider"

@@ -34,7 +34,7 @@ class RunDir:
         (folder / MANIFEST).unlink(missing_ok=True)
         writable_folder(folder / "evidence")
         self.timing: dict[str, float] = {}
-        self._key = key
+        self._key, self.resume = key, resume
         self._done: dict[str, Any] = self._journal() if resume else {}
 
     def __truediv__(self, name: str) -> Path:

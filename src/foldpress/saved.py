@@ -101,4 +101,4 @@ def _stale(facts: dict[str, Any], manifest: dict[str, Any]) -> str | None:
 
 def _blocked(name: str, why: str) -> dict[str, Any]:
     check = Check(name, "INCONCLUSIVE", None, None, 0.0, None, why)
-    return {"verdict": verdict_of([check]), "checks": [check.__dict__]}
+    return {"verdict": verdict_of([check]), "checks": [asdict(check)]}

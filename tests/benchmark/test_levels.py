@@ -2,7 +2,7 @@
 
 import pytest
 
-from levels import Learner, Setting, by_fold, by_group, one_artifact, refit
+from levels import Learner, Setting, by_fold, by_group, by_position, one_artifact, refit
 
 ALLOWED = 0.07
 
@@ -41,8 +41,23 @@ def test_false_passes_by_group() -> None:
     assert by_group(setting, 2000, aware=False) > 0.1
 
 
+@pytest.mark.parametrize(
+    ("setting", "positions"),
+    [(Setting(300, 0.01, 0.02, 1.0), 16), (Setting(300, 0.02, 0.06, 0.25), 16), (Setting(100, 0.05, 0.1, 0.0), 64)],
+    ids=str,
+)
+def test_false_passes_with_several_positions_a_sample(setting: Setting, positions: int) -> None:
+    """Catches a bound that is too low where a sample's positions are lost together, a few at a time, or one by one."""
+    assert by_position(setting, positions, 1000) <= ALLOWED
+
+
+def test_positions_are_no_samples() -> None:
+    """Catches positions taken for independent: where samples are lost as a whole that passes far too often."""
+    assert by_position(Setting(150, 0.04, 0.08, 1.0), 16, 200, aware=False) > 0.25
+
+
 def test_power_grows_with_samples_and_shrinks_with_flips() -> None:
     """Catches a bound so wide that it never passes: with enough samples, what loses nothing has to."""
-    few, many = (one_artifact(Setting(n, 0.01, 0.03), 4000, drop=0.0) for n in (600, 5000))
+    few, many = (one_artifact(Setting(n, 0.01, 0.03), 1000, drop=0.0) for n in (600, 5000))
     assert few < 0.5 < 0.9 < many
-    assert one_artifact(Setting(5000, 0.01, 0.08), 4000, drop=0.0) < many
+    assert one_artifact(Setting(5000, 0.01, 0.08), 1000, drop=0.0) < many

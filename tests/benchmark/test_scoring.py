@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
-from foldpress.benchmark.scoring import check_targets, labels, make_task
+from foldpress.benchmark.labels import labels
+from foldpress.benchmark.scoring import check_targets, make_task, output_position
 from foldpress.data import Dataset
 from foldpress.errors import DataError, GraphError, RequestError
 
@@ -75,7 +76,7 @@ def test_nan_scores_are_never_right() -> None:
 @pytest.mark.parametrize(
     ("targets", "said"),
     [(np.array([0, 3, -1]), "-1 at index 12"), (np.array([0, 10, 1]), "10 at index 11"), (np.array([0.0, 1.0, 2.0]), "integers"),
-     (np.zeros((3, 2), int), "integers")],
+     (np.zeros((3, 2)), "integers")],
 )  # fmt: skip
 def test_labels_out_of_range_name_the_sample(targets: np.ndarray, said: str) -> None:
     """Catches labels that no class has, which would only lower the accuracy of both graphs."""
@@ -84,6 +85,47 @@ def test_labels_out_of_range_name_the_sample(targets: np.ndarray, said: str) -> 
     data = Dataset({"x": np.zeros((13, 1))}, full).select(np.arange(10, 13))
     with pytest.raises(DataError, match=said):
         check_targets(data, make_task("classification", HERE, np.arange(3)), [np.zeros((3, 10), np.float32)])
+
+
+def test_several_positions_score_their_share_of_right_ones() -> None:
+    """Catches padding that counts, and samples that count by their number of positions."""
+    targets = np.array([[0, 2, 1], [1, -1, -100], [2, 2, 0]])
+    said = np.array([[0, 2, 0], [1, 0, 0], [0, 0, 0]])
+    task = make_task("classification", HERE, targets)
+    for outputs in ([np.eye(4, dtype=np.float32)[said]], [np.moveaxis(np.eye(4)[said], 2, 1)], [said]):
+        assert task.score(targets, outputs).tolist() == pytest.approx([2 / 3, 1, 1 / 3])
+        assert task.predict(outputs).tolist() == said.tolist()
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ([[0, 1], [2, 4], [1, 1]], r"4 at index \[11, 1\]"),
+        ([[0, 1], [-1, -100], [1, 1]], "no target that counts: index 11"),
+        ([[0.0, 1.0]] * 3, "integers"),
+    ],
+)
+def test_targets_by_position_name_the_sample(targets: list[list[float]], said: str) -> None:
+    """Catches a class that no score is for, and a sample that is all padding and would be 0/0."""
+    full = np.zeros((13, 2), np.array(targets).dtype)
+    full[10:] = targets
+    data = Dataset({"x": np.zeros((13, 1))}, full).select(np.arange(10, 13))
+    task = make_task("classification", HERE, full)
+    with pytest.raises(DataError, match=said):
+        check_targets(data, task, [np.zeros((3, 2, 4), np.float32)])
+
+
+@pytest.mark.parametrize(("asked", "position"), [(None, None), ("tags", 1), (1, 1), ("0", 0), ("lengths", 0)])
+def test_the_output_that_is_named(asked: int | str | None, position: int | None) -> None:
+    """Catches another output judged than the one that was asked for."""
+    assert output_position(asked, ["lengths", "tags"]) == position
+
+
+@pytest.mark.parametrize("asked", ["words", 2, "-1", ""])
+def test_no_such_output(asked: int | str) -> None:
+    """Catches the first output judged in place of one that is not there."""
+    with pytest.raises(RequestError, match="lengths, tags"):
+        output_position(asked, ["lengths", "tags"])
 
 
 def test_constant_and_unfinite_targets_are_refused() -> None:

@@ -53,9 +53,3 @@ def finished(work: Path) -> Path:
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run."""
     return Path(shutil.copytree(finished, tmp_path / "out"))
-
-
-@pytest.fixture
-def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the latency out, for tests that ask for something else."""
-    monkeypatch.setattr("foldpress.pipeline.measure", lambda *_: [])

@@ -11,6 +11,7 @@ from conftest import Classifier, Invoke, WriteRecipe
 from contract import STAGE, document_of
 
 
+@pytest.mark.usefixtures("untimed")
 @pytest.mark.parametrize("as_json", [False, True])
 def test_export_prune_and_quantize(as_json: bool, work: Path, invoke: Invoke, tmp_path: Path) -> None:
     """Catches a stage whose command differs from the contract, or whose file is not what it says."""
@@ -18,6 +19,7 @@ def test_export_prune_and_quantize(as_json: bool, work: Path, invoke: Invoke, tm
     commands: dict[str, list[object]] = {
         "export": ["export", net],
         "prune": ["prune", net, "--macs", 0.8],
+        "share": ["share", net, "--bits", 3],
         "sparse": ["prune", net, "--method", "unstructured", "--sparsity", 0.5],
         "quantize": ["quantize", net, "--target", "auto", "--precision", "static"],
     }

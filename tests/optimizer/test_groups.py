@@ -23,7 +23,8 @@ def test_every_layer_is_named_once() -> None:
 
 def test_the_width_of_a_channel_is_that_of_a_head() -> None:
     """Catches: a multiple of four heads where four channels were meant."""
-    assert [find_groups(build(TOPOLOGIES[name]))[0][0].width for name in ("heads", "LSTM", "residual sum")] == [3, 1, 1]
+    widths = {"heads": 3, "LSTM": 1, "residual sum": 1, "group normalization by instances": 2}
+    assert {name: find_groups(build(TOPOLOGIES[name]))[0][0].width for name in widths} == widths
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def test_a_lean_file_is_inspected_like_the_other(digits_graph: ir.Model, quantiz
         assert graph_cost(load_graph(tmp_path / "lean.onnx")) == graph_cost(model)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_a_lean_file_is_pressed_and_timed_again(digits_graph: ir.Model, data: Dataset, tmp_path: Path) -> None:
     """Catches: passes that need the names or shapes which were dropped; other weights chosen because of them."""
     named = {name: array[:128] for name, array in data.inputs.items()}
@@ -123,7 +124,7 @@ def test_a_lean_file_is_pressed_and_timed_again(digits_graph: ir.Model, data: Da
         pruned, int8 = tmp_path / f"{name}-p.onnx", tmp_path / f"{name}-q.onnx"
         samples = str(tmp_path / "data.npz")
         foldpress.prune(tmp_path / f"{name}.onnx", pruned, data=samples, macs=0.8, samples=64)
-        foldpress.quantize(pruned, int8, data=samples, target="x86", samples=64)
+        foldpress.quantize(pruned, int8, data=samples, target="x86", precision="static", samples=64)
         costs.append(foldpress.inspect(int8)["layers"])
     assert costs[0] == costs[1]
     rows = foldpress.bench([tmp_path / "full-q.onnx", tmp_path / "lean-q.onnx"], processes=1, seconds=0.1)
@@ -198,7 +199,7 @@ def test_notes_go() -> None:
 def test_commands_keep_metadata_when_asked(invoke: Invoke, classifier: Classifier, tmp_path: Path) -> None:
     """Catches: an option that does nothing; a file that is written past the pass."""
     prune = ("prune", classifier.net, "--method", "unstructured", "--sparsity", "0.5")
-    quantize = ("quantize", classifier.net, "--target", "x86")
+    quantize = ("quantize", classifier.net, "--target", "x86", "--precision", "static")
     for command in (prune, quantize):
         sizes = []
         for options in ((), ("--keep-metadata",)):

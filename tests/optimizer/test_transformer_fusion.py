@@ -8,11 +8,30 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
+from foldpress.cost import graph_cost
 from foldpress.errors import MissingExtraError, PassError
-from foldpress.graph import serialize
+from foldpress.graph import copy_graph, serialize
+from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.groups import find_groups
+from foldpress.optimizer.masks import Masks, masked
 from foldpress.optimizer.passes import apply
+from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.transformer_fusion import FuseTransformer
 from foldpress.runtime import open_session
+from topologies import TOKENS, Topology, build, outputs, samples
+
+# Attention behind a normalization, as BERT has it.
+FUSIBLE = Topology(
+    """n = LayerNormalization<axis=-1>(x, s, o)
+    qm = MatMul(n, wq)  q = Add(bq, qm)  qh = Reshape(q, shape)  qt = Transpose<perm=[0,2,1,3]>(qh)
+    km = MatMul(n, wk)  k = Add(bk, km)  kh = Reshape(k, shape)  kt = Transpose<perm=[0,2,3,1]>(kh)
+    vm = MatMul(n, wv)  v = Add(bv, vm)  vh = Reshape(v, shape)  vt = Transpose<perm=[0,2,1,3]>(vh)
+    m = MatMul(qt, kt)  e = Div(m, var_two)  p = Softmax<axis=-1>(e)  w = MatMul(p, vt)  t = Transpose<perm=[0,2,1,3]>(w)
+    f = Reshape(t, shape2)  um = MatMul(f, u)  ub = Add(bu, um)  r = Add(ub, n)
+    l = LayerNormalization<axis=-1>(r, s2, o2)  y = MatMul(l, z)""",
+    {**{f"{kind}{name}": (16, 16) if kind == "w" else (16,) for kind in "wb" for name in "qkv"}, "u": (16, 16), "bu": (16,),
+     **dict.fromkeys(("s", "o", "s2", "o2"), (16,)), "shape": (0, 0, 4, 4), "shape2": (0, 0, 16), "var_two": (), "z": (16, 5)},
+    "float[N, 4, 16]", TOKENS, {})  # fmt: skip
 
 # Layer normalization spelled out, as old exporters wrote it.
 TEXT = """<ir_version: 6, opset_import: ["" : {opset}]> g (float[N, 4, 8] x) => (float[N, 4, 8] y)
@@ -53,6 +72,21 @@ def test_fusion_runs_in_its_own_process_and_computes_the_same(tool: str) -> None
     np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-5)
     assert "onnxruntime_tools" not in sys.modules
     assert importlib.import_module("onnxruntime.transformers.fusion_utils")
+
+
+def test_heads_that_were_fused_are_cut() -> None:
+    """Catches: a packed weight of the tool's own making that is cut otherwise than as it is read."""
+    plain = build(FUSIBLE)
+    model = apply([FuseTransformer(heads=4, width=16), *clean_up()], plain).model
+    assert "Attention" in [node.op_type for node in model.graph]
+    groups = {group.channels: group for group in find_groups(model)[0]}
+    assert groups[4].width == 4
+    assert graph_cost(model).macs == graph_cost(plain).macs
+    masks = Masks({groups[4].name: np.array([0, 3])})
+    cut, feed = copy_graph(model), samples(model)
+    shrink(cut, masks)
+    hidden, left = (outputs(one, feed)[0] for one in (masked(model, masks), cut))
+    np.testing.assert_allclose(left, hidden, rtol=1e-4, atol=1e-5)
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from levels import Learner, Setting, by_fold, by_group, one_artifact, refit
+from levels import Learner, Setting, by_fold, by_group, by_position, one_artifact, refit
 
 REPETITIONS = 20_000
 ALLOWED = 0.07
@@ -28,6 +28,10 @@ FOLDS = [
 REFIT = [
     Learner(200, 5, 1.5, 1), Learner(300, 10, 2.0, 1), Learner(300, 30, 3.0, 2), Learner(500, 10, 2.0, 2),
     Learner(1000, 10, 2.0, 3), Learner(2000, 10, 1.0, 2),
+]  # fmt: skip
+POSITIONS = [
+    (Setting(300, 0.01, 0.02, 0.0), 16), (Setting(300, 0.01, 0.02, 0.25), 16), (Setting(300, 0.01, 0.02, 1.0), 16),
+    (Setting(300, 0.02, 0.06, 0.25), 16), (Setting(100, 0.05, 0.10, 0.0), 64), (Setting(100, 0.05, 0.10, 1.0), 64),
 ]  # fmt: skip
 GROUPS = [
     Setting(600, 0.02, 0.05, spread, 6) for spread in (0.5, 1.0)
@@ -57,6 +61,14 @@ def main(repetitions: int) -> int:
     for setting in GROUPS:
         shares = [by_group(setting, repetitions, aware=aware) for aware in (True, False)]
         print(f"| {setting.groups} | {_told(setting)} | {shares[0]:.2%} | {shares[1]:.2%} |", flush=True)
+    print("\n| positions | n | margin | flips | together | false passes | positions taken for samples |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    for setting, positions in POSITIONS:
+        shares = [by_position(setting, positions, repetitions // 4, aware=aware) for aware in (True, False)]
+        found.append(shares[0])
+        together = max(1, round(setting.spread * positions))
+        sizes = f"{setting.n} | {setting.margin:.1%} | {setting.flips:.0%} | {together}"
+        print(f"| {positions} | {sizes} | {shares[0]:.2%} | {shares[1]:.2%} |", flush=True)
     return int(max(found) > ALLOWED)
 
 

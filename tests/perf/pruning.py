@@ -1,7 +1,7 @@
 """Structured pruning by budget: accuracy, flips and squared error of the scores, CPU seconds and peak memory.
 
-512 unlabelled training samples, no training, one draw or three; scored on what is held out, 5,000 at most. ResNet-20 has the weights
-and data of others; models/digits and models/sequence are trained first; those on Fashion-MNIST must have been, by
+512 unlabelled training samples, no training, one draw or three; scored on what is held out, 5,000 at most. ResNet-20, the LSTM and
+the ViT have the weights and data of others; models/digits and models/sequence are trained first; those on Fashion-MNIST must have been, by
 tests/data/fashion/train.py. One BLAS thread: with more, on a machine that is busy otherwise, waiting threads cost many times
 that. Each draw is a process of its own, and its peak is taken before anything is scored.
 Usage: python tests/perf/pruning.py [network …]
@@ -40,10 +40,19 @@ from foldpress.runtime import open_session, predict  # noqa: E402
 from foldpress.sources import read_data  # noqa: E402
 
 NETWORKS = ("resnet20", "digits", "sequence", "wide", "mobilenet", "vgg")
+GIVEN = {
+    "resnet20": "cifar10/resnet20-12fca82f.th",
+    "lstm": "spoken_digits/best_modelFP.pth",
+    "vit": "cifar10/vit.pth",
+}
 MULTIPLES = {"resnet20": (4, 1)}  # the others: 4
 BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5)
 CALIBRATION = 512
-DRAWS = {"resnet20": (6, 7, 8), "digits": (6, 7, 8)}  # the pass was made up on draws 0 to 5; the others: 6
+DRAWS = {
+    "resnet20": (6, 7, 8),
+    "digits": (6, 7, 8),
+    "lstm": (6, 7, 8),
+}  # the pass was made up on draws 0 to 5; the others: 6
 SCORED = 5000
 
 
@@ -121,9 +130,9 @@ def scores(model: ir.Model, data: Dataset) -> Any:
 
 def _network(network: str, scratch: Path) -> tuple[str, Path, Path]:
     """Source, folder and weights of a network; those of models/ are trained in a copy, unless they have been."""
-    if network == "resnet20":
-        weights = Path(os.environ["FOLDPRESS_SHARED"]) / "cifar10/resnet20-12fca82f.th"
-        return "model:build", ROOT / "tests/data/resnet20", weights
+    if network in GIVEN:
+        weights = Path(os.environ["FOLDPRESS_SHARED"]) / GIVEN[network]
+        return "model:build", ROOT / "tests/data" / network, weights
     if (FASHION / f"{network}.py").is_file():
         return f"{network}:build", FASHION, TRAINED / network / "weights.safetensors"
     weights, folder = TRAINED / network / "weights.safetensors", ROOT / "models" / network

@@ -6,6 +6,7 @@ samples (refit)?
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from foldpress.benchmark.clusters import grouped_drop_upper, grouped_share_upper
 from foldpress.benchmark.divergence import differences, divergences, warning
 from foldpress.benchmark.evidence import Paired
 from foldpress.benchmark.intervals import clopper_pearson_upper, corrected_mean_upper, mean_upper, tango_upper
+from foldpress.benchmark.labels import counted, shares
 from foldpress.benchmark.scoring import Task
 from foldpress.data import Array, Dataset
 from foldpress.identity import Identity
@@ -55,7 +57,7 @@ def pair(
         artifact_score=task.score(targets, artifact),
         group=identity.group,
         trained_on=np.full(len(dataset), trained_on),
-        kl=divergences(baseline, artifact),
+        kl=divergences(baseline, artifact, counted(targets) if task.has_labels else None),
         difference=differences(baseline, artifact),
     )
 
@@ -64,7 +66,7 @@ def test_block(table: Paired, has_labels: bool, confidence: float) -> dict[str, 
     """The `accuracy.test` entry of report.json. Copies of a sample count once."""
     table = distinct(table)
     lost = table.baseline_score - table.artifact_score
-    block = _means(table, has_labels) | {"drop_upper": _pooled_upper(table, confidence)}
+    block = _means(table, has_labels) | {"drop_upper": _pooled_upper(table, has_labels, confidence)}
     if is_binary(table):
         block["clopper_pearson_upper"] = share_upper(lost > 0, confidence, _groups(table))
     if has_labels:
@@ -77,7 +79,7 @@ def test_block(table: Paired, has_labels: bool, confidence: float) -> dict[str, 
 def folds_block(table: Paired, has_labels: bool, confidence: float) -> dict[str, Any]:
     """The `accuracy.folds` entry of report.json; of the pooled and the fold-level bound, the larger counts."""
     each = _each(table, has_labels)
-    pooled, by_fold = _pooled_upper(table, confidence), _fold_level(each, confidence)
+    pooled, by_fold = _pooled_upper(table, has_labels, confidence), _fold_level(each, confidence)
     summary = _means(table, has_labels) | {"n": len(np.unique(table.sample)), "drop_upper": max(pooled, by_fold)}
     return summary | {"drop_upper_pooled": pooled, "drop_upper_by_fold": by_fold, "each": each}
 
@@ -92,40 +94,46 @@ def refit_block(table: Paired, has_labels: bool, confidence: float) -> dict[str,
         entry["trained_on"] = int(part.trained_on[0])
     ratio = float(np.mean([entry["n"] / entry["trained_on"] if entry["trained_on"] else math.inf for entry in each]))
     corrected = corrected_mean_upper(np.array([entry["drop"] for entry in each]), ratio, confidence)
-    pooled = _pooled_upper(table, confidence)
+    pooled = _pooled_upper(table, has_labels, confidence)
     summary = _means(table, has_labels) | {"n": len(np.unique(table.sample)), "drop_upper": max(pooled, corrected)}
     return summary | {"drop_upper_pooled": pooled, "drop_upper_corrected": corrected, "each": each}
 
 
 def class_drops(table: Paired, confidence: float) -> list[tuple[int, int, float, float]]:
     """Class, samples, drop and upper bound, for each class; Bonferroni keeps all bounds true together."""
-    table = distinct(table)
-    classes = np.unique(table.target)
-    each = 1 - (1 - confidence) / max(len(classes), 1)
-    found = []
-    for label in classes:
-        part = rows(table, table.target == label)
-        drop = float((part.baseline_score - part.artifact_score).mean())
-        found.append((int(label), len(part), drop, _pooled_upper(part, each)))
-    return found
+    return [(one["class"], one["n"], one["drop"], one["drop_upper"]) for one in classes_block(table, confidence)]
 
 
 def classes_block(table: Paired, confidence: float) -> list[dict[str, Any]]:
     """The `accuracy.classes` entry of report.json: one row a class; all bounds hold together."""
-    block = []
     table = distinct(table)
-    for label, n, drop, upper in class_drops(table, confidence):
-        members = table.target == label
-        scores = {name: float(getattr(table, f"{name}_score")[members].mean()) for name in ("baseline", "artifact")}
-        block.append({"class": label, "n": n, **scores, "drop": drop, "drop_upper": upper})
-    return block
+    classes = np.unique(table.target[counted(table.target)])
+    each = 1 - (1 - confidence) / max(len(classes), 1)
+    return [_class_entry(int(label), _of_class(table, label), each) for label in classes]
+
+
+def _class_entry(label: int, part: Paired, confidence: float) -> dict[str, Any]:
+    means = _means(part, has_labels=True)
+    entry = {"class": label} | {name: means[name] for name in ("n", "baseline", "artifact", "drop")}
+    return entry | {"drop_upper": _pooled_upper(part, True, confidence)}
+
+
+def _of_class(table: Paired, label: int) -> Paired:
+    """The samples that have this class; of several positions those of the class alone count."""
+    part = rows(table, (table.target == label).reshape(len(table), -1).any(1))
+    if part.target.ndim == 1:
+        return part
+    where = part.target == label
+    before, after = (shares(guess == part.target, where) for guess in (part.baseline, part.artifact))
+    return replace(part, baseline_score=before, artifact_score=after)
 
 
 def drop_upper(lost: NDArray[Any], confidence: float, *, binary: bool, group: NDArray[Any] | None = None) -> float:
     """Upper bound on the mean loss of samples: Tango's for right and wrong, else Student's t; by `group` where there are any.
 
-    Averages over repeats of right and wrong are fractions: both bounds are taken, Tango's with its counts rounded to
-    the unfavourable side, and the larger counts.
+    Averages of right and wrong, over repeats or over a sample's positions, are fractions: both bounds are taken, Tango's with
+    its counts rounded to the unfavourable side, and the larger counts. A fraction varies no more than right and wrong of the
+    same mean do, and where nothing changed Student's t would see no spread at all.
     """
     if group is not None:
         return grouped_drop_upper(lost, group, confidence, binary=binary)
@@ -136,11 +144,14 @@ def drop_upper(lost: NDArray[Any], confidence: float, *, binary: bool, group: ND
     return bound if np.isin(lost, (-1.0, 0.0, 1.0)).all() else max(bound, mean_upper(lost, confidence))
 
 
-def share_upper(events: NDArray[np.bool_], confidence: float, group: NDArray[Any] | None = None) -> float:
-    """Upper bound on the share of events: Clopper and Pearson's; by `group` where there are any."""
+def share_upper(events: NDArray[Any], confidence: float, group: NDArray[Any] | None = None) -> float:
+    """Upper bound on the share of events: Clopper and Pearson's; by `group` where there are any.
+
+    An event may be a share of a sample's positions, which varies no more than an event of the same mean; sums are rounded up.
+    """
     if group is not None:
         return grouped_share_upper(events, group, confidence)
-    return clopper_pearson_upper(int(events.sum()), len(events), confidence)
+    return clopper_pearson_upper(math.ceil(events.sum()), len(events), confidence)
 
 
 def is_binary(table: Paired) -> bool:
@@ -176,8 +187,9 @@ def _means(table: Paired, has_labels: bool) -> dict[str, Any]:
     return block | {"divergence": warning(table.kl, table.difference)}
 
 
-def _flipped(table: Paired) -> NDArray[np.bool_]:
-    return np.asarray(table.baseline != table.artifact)
+def _flipped(table: Paired) -> NDArray[np.float64]:
+    """The share of each sample's predictions that changed: 0 or 1 where it has one."""
+    return shares(table.baseline != table.artifact, counted(table.target))
 
 
 def _groups(table: Paired) -> NDArray[Any] | None:
@@ -185,12 +197,14 @@ def _groups(table: Paired) -> NDArray[Any] | None:
     return None if len(np.unique(table.group)) == len(np.unique(table.sample)) else table.group
 
 
-def _pooled_upper(table: Paired, confidence: float) -> float:
+def _pooled_upper(table: Paired, has_labels: bool, confidence: float) -> float:
     """The bound over all samples, each averaged over repeats: K·N rows of N samples are not K·N samples."""
     _, first, where = np.unique(table.sample, return_index=True, return_inverse=True)
     lost = np.bincount(where, table.baseline_score - table.artifact_score) / np.bincount(where)
     group = _groups(table)
-    return drop_upper(lost, confidence, binary=is_binary(table), group=None if group is None else group[first])
+    scores = np.array([table.baseline_score, table.artifact_score])
+    binary = is_binary(table) or (has_labels and bool(((scores >= 0) & (scores <= 1)).all()))
+    return drop_upper(lost, confidence, binary=binary, group=None if group is None else group[first])
 
 
 def _parts(table: Paired) -> list[Paired]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from foldpress.benchmark.intervals import clopper_pearson_upper
+from foldpress.benchmark.labels import counted, shares
 from foldpress.benchmark.scoring import Task
 from foldpress.data import Array, Dataset
 from foldpress.errors import GraphError, ProviderError
@@ -45,14 +46,14 @@ def self_agreement(graph: Path, samples: Dataset, task: Task, provider: Mapping[
         provider: `provider` and `provider_options` of `open_session`.
 
     Returns:
-        `n`, `reference`, `settings` (each with `changed`, null with its reason where the graph failed, and
-        `largest_difference` as a share of the largest output), and `not_applicable` (setting → why).
+        `n`, `reference`, `settings` (each with `changed`, of several positions a sample's share, null with its reason where
+        the graph failed, and `largest_difference` as a share of the largest output), and `not_applicable` (setting → why).
     """
     rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))
     chosen = samples.select(rows)
     fixed = input_specs(load_graph(graph))[0].shape[0]
     reference, settings, not_applicable = _settings(fixed)
-    wanted = _outputs(graph, chosen, reference, provider)
+    wanted = task.of(_outputs(graph, chosen, reference, provider))
     told = [
         {"setting": setting.name} | _compared(graph, chosen, setting, provider, task, wanted)
         for setting in track(settings, "comparing the artifact with itself", len(settings))
@@ -68,7 +69,7 @@ def agreement_block(found: Mapping[str, Any] | None, confidence: float) -> dict[
     for one in settings:
         known = one["changed"] is not None
         one["share"] = one["changed"] / found["n"] if known else None
-        one["share_upper"] = clopper_pearson_upper(one["changed"], found["n"], confidence) if known else None
+        one["share_upper"] = clopper_pearson_upper(math.ceil(one["changed"]), found["n"], confidence) if known else None
         one |= {} if known else {"share_why": one["changed_why"], "share_upper_why": one["changed_why"]}
     return {**found, "settings": settings, **_worst(settings, "share"), **_worst(settings, "share_upper")}
 
@@ -105,7 +106,7 @@ def _compared(
     graph: Path, samples: Dataset, setting: Setting, provider: Mapping[str, Any], task: Task, wanted: list[Array]
 ) -> dict[str, Any]:
     try:
-        found = _outputs(graph, samples, setting, provider)
+        found = task.of(_outputs(graph, samples, setting, provider))
     except (GraphError, ProviderError) as error:
         why = str(error).splitlines()[0]
         return {"changed": None, "changed_why": why, "largest_difference": None, "largest_difference_why": why}
@@ -115,7 +116,8 @@ def _compared(
         told = {"largest_difference": None, "largest_difference_why": "one of the two gives no finite number"}
     if not task.has_labels:
         return {"changed": None, "changed_why": "numbers do not flip"} | told
-    return {"changed": int(np.sum(task.predict(wanted) != task.predict(found)))} | told
+    changed = task.predict(wanted) != task.predict(found)
+    return {"changed": float(shares(changed, counted(samples.y)).sum())} | told
 
 
 def _difference(wanted: Array, found: Array) -> float:

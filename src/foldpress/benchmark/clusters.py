@@ -42,7 +42,7 @@ def grouped_drop_upper(lost: NDArray[Any], group: NDArray[Any], confidence: floa
     return tango_upper(b / effect, c / effect, n / effect, confidence, degrees=count - 1)
 
 
-def grouped_share_upper(events: NDArray[np.bool_], group: NDArray[Any], confidence: float = 0.95) -> float:
+def grouped_share_upper(events: NDArray[Any], group: NDArray[Any], confidence: float = 0.95) -> float:
     """Upper bound on the share of events where the samples of a group are not independent; 1 for fewer than two groups."""
     n, count = len(events), len(np.unique(group))
     if count < 2:

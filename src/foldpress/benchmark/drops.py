@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foldpress.benchmark.accuracy import drop_upper
 from foldpress.benchmark.evidence import Paired
-from foldpress.benchmark.intervals import mean_upper, tango_upper
 from foldpress.benchmark.svg import COLOURS, INK, ROW, STRESS, Drawing, draw_svg, label
 from foldpress.benchmark.table import block, count, metric_of, score
 
@@ -32,14 +32,15 @@ def fold_drops(report: Mapping[str, Any], folds: Paired | None) -> list[Drop]:
     """The drop of each fold, then of all folds, each with an interval for the paired difference.
 
     Both ends are one-sided bounds at the report's confidence, so the upper one is what a gate compares: 95 % bounds
-    make a two-sided 90 % interval. Scores of 0 and 1: Tango's score bound; any other: Student's t on the mean.
+    make a two-sided 90 % interval, taken as the gate's is (see `accuracy.drop_upper`), groups aside.
     """
     measured, confidence = block(report, "accuracy", "folds"), report.get("confidence")
     each = measured.get("each") or []
     repeated = len({entry.get("repeat") for entry in each}) > 1
-    drops = [_one_fold(entry, folds, confidence, repeated=repeated) for entry in each]
+    classes = measured.get("flips") is not None
+    drops = [_one_fold(entry, folds, confidence, classes=classes, repeated=repeated) for entry in each]
     if measured:
-        low = None if folds is None else _interval(folds, np.ones(len(folds), bool), confidence)[0]
+        low = None if folds is None else _interval(folds, np.ones(len(folds), bool), confidence, classes=classes)[0]
         # The reported bound also counts the spread between folds, so it may be the wider one.
         drops.append(Drop(_ALL, measured["n"], measured.get("drop"), low, measured.get("drop_upper")))
     return drops
@@ -91,25 +92,27 @@ def draw_intervals(figure: Any, drops: list[Drop], metric: str, limit: float | N
     axes.tick_params(axis="y", length=0)
 
 
-def _one_fold(entry: Mapping[str, Any], folds: Paired | None, confidence: float | None, *, repeated: bool) -> Drop:
+def _one_fold(
+    entry: Mapping[str, Any], folds: Paired | None, confidence: float | None, *, classes: bool, repeated: bool
+) -> Drop:
     repeat, low, high = entry.get("repeat"), None, None
     if folds is not None:
         chosen = (folds.fold == entry["fold"]) & (repeat is None or folds.repeat == repeat)
-        low, high = _interval(folds, chosen, confidence)
+        low, high = _interval(folds, chosen, confidence, classes=classes)
     name = f"fold {entry['fold']}" if not repeated else f"repeat {repeat}, fold {entry['fold']}"
     return Drop(name, entry["n"], entry.get("drop"), low, high)
 
 
-def _interval(table: Paired, chosen: NDArray[Any], confidence: float | None) -> tuple[float | None, float | None]:
+def _interval(
+    table: Paired, chosen: NDArray[Any], confidence: float | None, *, classes: bool
+) -> tuple[float | None, float | None]:
     """Lower and upper one-sided bound of the mean paired difference; a sample scored several times counts once."""
     before, after = table.baseline_score[chosen].astype(float), table.artifact_score[chosen].astype(float)
     samples, place = np.unique(table.sample[chosen], return_inverse=True)
     if confidence is None or not len(samples) or not np.isfinite(before - after).all():
         return None, None
-    if len(samples) == len(before) and np.isin([before, after], (0, 1)).all():
-        lost, gained = int((before > after).sum()), int((after > before).sum())
-        return -tango_upper(gained, lost, len(before), confidence), tango_upper(lost, gained, len(before), confidence)
-    if len(samples) == 1:  # no spread can be seen in one difference
+    binary = classes or bool(np.isin([before, after], (0, 1)).all())
+    if len(samples) == 1 and not binary:  # no spread can be seen in one difference
         return None, None
-    differences = np.bincount(place, before - after) / np.bincount(place)
-    return -mean_upper(-differences, confidence), mean_upper(differences, confidence)
+    lost = np.bincount(place, before - after) / np.bincount(place)
+    return -drop_upper(-lost, confidence, binary=binary), drop_upper(lost, confidence, binary=binary)

@@ -6,6 +6,7 @@ evidence/flips.npz     pictures of test samples whose prediction changed; only w
 evidence/folds.npz     one row a sample and repeat: the graph made without the sample's fold
 evidence/refit.npz     the same, where the recipe asks for it, with networks that were trained without the sample's fold
 evidence/whole_set.npz a metric of the whole test split, and its drop in resamples; only where one is asked for
+evidence/whole_set_folds.npz the same of the pooled folds, and of each fold
 evidence/latency.json  every latency sample in milliseconds, by provider, batch and graph
 """
 
@@ -25,7 +26,8 @@ from foldpress.files import read_arrays, replacing, sha256, write_json
 
 SCHEMA = 1
 TABLES = ("test", "folds", "refit")
-JUDGED = (*TABLES, "whole_set")
+METRICS = ("whole_set", "whole_set_folds")
+JUDGED = (*TABLES, *METRICS)
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _UNTOLD: NDArray[Any] = np.empty(0)
 # What the gate reads: a manifest that does not vouch for all of it vouches for nothing.
@@ -88,7 +90,8 @@ class LatencySamples:
     belong to graphs that were interleaved, and pair up. `load_ms`, `first_ms` and `peak_rss_mb` come from a fresh
     process that held nothing but this graph. `again_ms`, of the reference alone, is its second session, timed among the
     others (the A/A test). `warm_up_runs` counts, for each process, the runs before latency had settled; they are not
-    among the samples.
+    among the samples. `device_ms` are runs whose inputs and outputs stayed on the `device` (see
+    `on_device.py`), timed among the others in blocks that pair up too; where there are none, `device_why` may say more.
     """
 
     provider: str
@@ -103,6 +106,9 @@ class LatencySamples:
     again_ms: list[list[list[float]]] = field(default_factory=list)
     warm_up_runs: list[int] = field(default_factory=list)
     provider_options: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+    device_ms: list[list[list[float]]] = field(default_factory=list)
+    device_why: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +126,7 @@ class Evidence:
     pictures: Pictures | None = None
     refit: Paired | None = None
     whole_set: MetricDrop | None = None
+    whole_set_folds: MetricDrop | None = None
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -163,16 +170,16 @@ def load_evidence(folder: Path) -> Evidence:
         latency = [
             LatencySamples(**entry) for entry in json.loads((folder / "latency.json").read_text(encoding="utf-8"))
         ]
-        tables = {name: _load_table(folder / f"{name}.npz") for name in TABLES}
+        judged: dict[str, Any] = {name: _load_table(folder / f"{name}.npz") for name in TABLES}
+        judged |= {name: load_metric(folder / f"{name}.npz") for name in METRICS}
         pictures = _load_pictures(folder / "flips.npz")
-        whole_set = load_metric(folder / "whole_set.npz")
     except _UNREADABLE as error:
         raise RequestError(f"no readable evidence in {folder}: {error}", mend="foldpress run RECIPE -o DIR") from error
     if not isinstance(facts, dict) or facts.pop("schema", None) != SCHEMA:
         raise RequestError(
             f"the evidence in {folder} has another schema", mend="run the recipe again with this version"
         )
-    return Evidence(facts, latency=latency, pictures=pictures, whole_set=whole_set, **tables)
+    return Evidence(facts, latency=latency, pictures=pictures, **judged)
 
 
 def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:

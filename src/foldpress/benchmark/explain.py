@@ -27,9 +27,8 @@ _BLOCKED = "_nchwc"  # and to the name of the output of a convolution whose layo
 def explain(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> dict[str, Any]:
     """Graphs node by node: `graphs`, `operators` and `layers` side by side, and the setting.
 
-    For each graph: `run_us`, `outside_us` (a run's time that no node took), every node with the `layer` that it comes
-    from, and its own lists of
-    `not_fused` (conversions between float and integers left over), `moves` (copies, layouts, types) and
+    For each graph: `run_us`, `outside_us` (a run's time that no node took), every node with the `layer` that it comes from, and
+    its own lists of `not_fused` (conversions between float and integers left over), `moves` (copies, layouts, types) and
     `elsewhere` (nodes that another provider than the one asked for ran).
 
     Raises:

@@ -49,6 +49,7 @@ class Figures:
     latency: list[dict[str, Any]] | None = None
     refit: dict[str, Any] | None = None
     whole_set: dict[str, Any] | None = None
+    whole_set_folds: dict[str, Any] | None = None
     agreement: dict[str, Any] | None = None
 
 
@@ -129,9 +130,16 @@ def _max_class_drop(limit: float, figures: Figures) -> list[Check]:
 
 
 def _max_metric_drop(limit: float, figures: Figures) -> list[Check]:
-    block = figures.whole_set or {}
-    what = f"drop of {block.get('metric', 'the whole set')} on the test split"
-    return [below("max_metric_drop", what, block.get("drop"), block.get("drop_upper"), limit, block.get("n"), _UNASKED)]
+    checks = [_metric_drop("max_metric_drop", "the test split", limit, figures.whole_set)]
+    if figures.whole_set_folds is not None:
+        checks.append(_metric_drop("max_metric_drop_folds", "the held-out folds", limit, figures.whole_set_folds))
+    return checks
+
+
+def _metric_drop(name: str, where: str, limit: float, block: dict[str, Any] | None) -> Check:
+    block = block or {}
+    what = f"drop of {block.get('metric', 'the whole set')} on {where}"
+    return below(name, what, block.get("drop"), block.get("drop_upper"), limit, block.get("n"), _UNASKED)
 
 
 def _max_bytes(limit: float, figures: Figures) -> list[Check]:

@@ -9,6 +9,7 @@ from importlib import resources
 from itertools import groupby
 from typing import Any
 
+from foldpress.benchmark.changes import told_changes
 from foldpress.benchmark.drops import fold_drops
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.gallery import gallery, told_flips
@@ -64,6 +65,7 @@ def _view(report: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "checks": _checks(report),
         "figures": draw_figures(report, evidence),
         "graphs": graph_table(report),
+        "changes": told_changes(report),
         "accuracy": accuracy_table(report, fold_drops(report, evidence.folds)),
         "classes": class_table(report, evidence.facts.get("classes")),
         "cards": gallery(evidence),

@@ -14,6 +14,7 @@ from foldpress.benchmark.table import (
     block,
     class_name,
     count,
+    graph_titles,
     kilobytes,
     metric_of,
     milliseconds,
@@ -63,18 +64,7 @@ class Table:
 def graph_table(report: Mapping[str, Any]) -> Table:
     """Baseline to artifact, one row a graph: sizes, speed, score on the test split."""
     rows = summary_rows(report)
-    titles = [
-        "graph",
-        "size",
-        "packed",
-        "parameters",
-        "MACs",
-        "sparsity",
-        "p50",
-        "speedup",
-        f"{metric_of(report)} (test)",
-    ]
-    table = Table([*titles, "integer kernels"])
+    table = Table([*graph_titles(report), "integer kernels"])
     table.rows = [_graph_row(table, report, row, rows[0]) for row in rows]
     table.strong = {str(report.get("artifact"))}
     return table
@@ -171,14 +161,15 @@ def latency_table(report: Mapping[str, Any]) -> Table:
     """
     entries = report.get("latency") or []
     itself = any("aa_ratio" in entry for entry in entries)
+    bound = any(entry.get("device_only") for entry in entries)
     titles = ["graph", "where", "runs", "p50", "p90", "p99", "speedup", *(["A/A"] if itself else []), "load"]
-    table = Table([*titles, "peak memory", "placement"])
-    table.rows = [_latency_row(table, entry, itself) for entry in entries]
+    table = Table([*titles, "peak memory", *(["p50 on device"] if bound else []), "placement"])
+    table.rows = [_latency_row(table, entry, itself=itself, bound=bound) for entry in entries]
     table.strong = {str(report.get("artifact"))}
     return table
 
 
-def _latency_row(table: Table, entry: Mapping[str, Any], itself: bool) -> list[Cell]:
+def _latency_row(table: Table, entry: Mapping[str, Any], *, itself: bool, bound: bool) -> list[Cell]:
     placement = [f"{provider_name(name)} {share:.0%}" for name, share in (entry.get("placement") or {}).items()]
     return [
         Cell(entry["graph"]),
@@ -193,8 +184,15 @@ def _latency_row(table: Table, entry: Mapping[str, Any], itself: bool) -> list[C
         ),
         table.cell(entry, "load_ms", milliseconds),
         table.cell(entry, "peak_rss_mb", lambda size: f"{size:,.1f} MB"),
+        *([_on_device(table, entry)] if bound else []),
         Cell(", ".join(placement) or DASH),
     ]
+
+
+def _on_device(table: Table, entry: Mapping[str, Any]) -> Cell:
+    """The median without the copies between host and device, and what it is against the baseline's."""
+    found = entry.get("device_only") or {"p50_ms": None, "p50_ms_why": entry.get("device_only_why")}
+    return table.cell(found, "p50_ms", milliseconds, times(found["speedup"]) if "speedup" in found else "")
 
 
 def _share(value: float | None, whole: float | None) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldpress.benchmark.evidence import LatencySamples
+from foldpress.benchmark.on_device import DEVICES
 from foldpress.benchmark.plan import LatencyPlan
 from foldpress.benchmark.processes import work
 from foldpress.benchmark.ratios import ratio_of
@@ -55,7 +56,7 @@ def measure(graphs: Mapping[str, Path], dataset: Dataset, plan: LatencyPlan) -> 
         label = f"timing at batch {plan.batch}, {plan.threads} threads, on {plan.provider}"
         together: list[dict[str, Any]] = []
         for turn in track(_turns(together, reference, plan), label, plan.processes):
-            request = {**common, "graphs": {**paths, _AGAIN: paths[reference]},
+            request = {**common, "graphs": {**paths, _AGAIN: paths[reference]}, "device": DEVICES.get(plan.provider),
                        "seconds": plan.seconds / plan.processes, "seed": plan.seed + turn}  # fmt: skip
             together.append(work(_WORKER, request, folder))
     return [_collected(name, plan, alone[name], together, is_reference=name == reference) for name in paths]
@@ -159,4 +160,7 @@ def _collected(
         again_ms=[answer[_AGAIN]["blocks_ms"] for answer in together] if is_reference else [],
         warm_up_runs=[answer[name]["warm_up_runs"] for answer in together],
         provider_options=dict(plan.provider_options),
+        device=DEVICES.get(plan.provider),
+        device_ms=[answer[name]["device_ms"] for answer in together if "device_ms" in answer[name]],
+        device_why=next((answer[name]["device_why"] for answer in together if "device_why" in answer[name]), None),
     )

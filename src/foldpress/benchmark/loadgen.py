@@ -17,7 +17,7 @@ from foldpress.benchmark.latency_rows import QUANTILES
 from foldpress.benchmark.plan import LatencyPlan, Scenario
 from foldpress.benchmark.processes import work
 from foldpress.data import Dataset
-from foldpress.errors import MissingExtraError, RequestError
+from foldpress.errors import MissingExtraError, RequestError, choose_from
 from foldpress.progress import track
 
 _WORKER = "foldpress.benchmark.loadgen_worker"
@@ -65,8 +65,7 @@ def run_scenario(
 
 
 def _check(scenario: str, plan: LatencyPlan, target_qps: float | None, max_latency_ms: float | None) -> None:
-    if scenario not in get_args(Scenario):
-        raise RequestError(f"there is no scenario {scenario!r}", available=", ".join(get_args(Scenario)))
+    choose_from(get_args(Scenario), scenario, "there is no scenario")
     if (scenario == "Server") != (target_qps is not None and max_latency_ms is not None):
         raise RequestError(
             f"{scenario} and what is given for Server do not go together",

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from foldpress.benchmark.by_class import worst_first
+from foldpress.benchmark.changes import told_changes
 from foldpress.benchmark.table import (
     DASH,
     accuracy_blocks,
     block,
     check_figure,
     count,
+    graph_titles,
     headline,
     kilobytes,
     metric_of,
@@ -38,6 +40,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         _checks(report),
         "### Graphs",
         _graphs(report),
+        *(_text(told) for told in told_changes(report)),
         "### Accuracy",
         _accuracy(report),
         *([_classes(report)] if block(report, "accuracy").get("classes") else []),
@@ -75,18 +78,7 @@ def _graphs(report: Mapping[str, Any]) -> str:
         ]
         for row in summary_rows(report)
     ]
-    titles = [
-        "graph",
-        "size",
-        "packed",
-        "parameters",
-        "MACs",
-        "sparsity",
-        "p50",
-        "speedup",
-        f"{metric_of(report)} (test)",
-    ]
-    return _table(titles, rows) if rows else "No graph was measured."
+    return _table(graph_titles(report), rows) if rows else "No graph was measured."
 
 
 def _accuracy(report: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from foldpress.benchmark.labels import counted
 from foldpress.identity import Identity
 
 POWER, USUAL_FLIPS = 0.8, 0.02
@@ -53,7 +54,7 @@ def plan_samples(
         limits: the gate's.
         confidence: one-sided.
         identity: which samples of the split are copies, and which may err together.
-        targets: their labels, [n].
+        targets: their labels, [n], or [n, …] where each has several.
     """
     n, groups = len(np.unique(identity.sample)), len(np.unique(identity.group))
     clustered = groups if groups < n else None
@@ -67,12 +68,16 @@ def plan_samples(
         fewest = math.ceil(math.log(1 - confidence) / math.log(1 - margin))
         plans.append(_plan("max_flips", margin, n, fewest, "more with every flip"))
     if margin := limits.get("max_class_drop"):
-        _, counts = np.unique(targets[np.unique(identity.sample, return_index=True)[1]], return_counts=True)
+        counts = _by_class(targets[np.unique(identity.sample, return_index=True)[1]])
         fewest = samples_without_flips(margin, 1 - (1 - confidence) / len(counts), clustered)
-        plans.append(
-            _plan("max_class_drop", margin, int(counts.min()), fewest, "more with every flip", " in each class")
-        )
+        plans.append(_plan("max_class_drop", margin, min(counts), fewest, "more with every flip", " in each class"))
     return plans
+
+
+def _by_class(targets: NDArray[np.int64]) -> list[int]:
+    """How many samples have each class."""
+    classes = np.unique(targets[counted(targets)])
+    return [int((targets == label).reshape(len(targets), -1).any(1).sum()) for label in classes]
 
 
 def _plan(limit: str, margin: float, n: int, fewest: int, rest: str, where: str = "") -> Plan:

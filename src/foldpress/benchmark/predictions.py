@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldpress.benchmark.evidence import Paired
+from foldpress.benchmark.labels import counted
 from foldpress.benchmark.svg import COLOURS, INK, ROW, STRESS, WIDTH, Drawing, draw_svg, label
 from foldpress.benchmark.table import class_name, count, percent
 
@@ -25,7 +26,7 @@ def draw_predictions(test: Paired | None, classes: object = None) -> Drawing:
     """What became of the baseline's predictions on the test split: a confusion matrix, or a scatter for numbers."""
     if test is None:
         return Drawing(_NAME, _TITLE, "No test split was scored.", None)
-    baseline, artifact = np.ravel(test.baseline), np.ravel(test.artifact)
+    baseline, artifact = _judged(test)
     if baseline.dtype.kind == "f" or artifact.dtype.kind == "f":
         return _scatter(baseline, artifact)
     names = {value: label(class_name(value, classes)) for value in sorted({*baseline.tolist(), *artifact.tolist()})}
@@ -35,6 +36,15 @@ def draw_predictions(test: Paired | None, classes: object = None) -> Drawing:
         f"{count(flips)} of {count(len(baseline))} test predictions changed ({percent(flips / max(1, len(baseline)))})."
     )
     return _confusion(told, pairs, names) if len(names) <= _CLASSES_AT_MOST else _flips(told, pairs, names)
+
+
+def _judged(test: Paired) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The predictions before and after in one row; of classes by position those that count."""
+    before, after = test.baseline, test.artifact
+    if before.ndim > 1 and before.dtype.kind in "iub" and before.shape == test.target.shape:
+        where = counted(test.target)
+        return before[where], after[where]
+    return np.ravel(before), np.ravel(after)
 
 
 def _confusion(told: str, pairs: Pairs, names: Mapping[Any, str]) -> Drawing:

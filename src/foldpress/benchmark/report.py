@@ -8,7 +8,7 @@ from typing import Any
 
 from foldpress.benchmark.accuracy import class_drops, classes_block, folds_block, refit_block, test_block
 from foldpress.benchmark.agreement import agreement_block
-from foldpress.benchmark.evidence import SCHEMA, Evidence
+from foldpress.benchmark.evidence import METRICS, SCHEMA, Evidence
 from foldpress.benchmark.gate import Figures, judge, verdict_of
 from foldpress.benchmark.latency_rows import latency_rows
 from foldpress.benchmark.whole_set import metric_block
@@ -36,9 +36,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
     facts = evidence.facts
     has_labels = bool(facts["has_labels"])
     blocks = _blocks(evidence, has_labels, confidence)
-    if "whole_set" in evidence.judged:
-        found = evidence.whole_set
-        blocks["whole_set"] = found and {"metric": facts["recipe"]["data"]["metric"], **metric_block(found, confidence)}
+    blocks |= _metrics(evidence, confidence)
     judged = {name: {} if block is None and name in evidence.judged else block for name, block in blocks.items()}
     latency = latency_rows(evidence.latency, facts["baseline"], confidence) if evidence.latency else []
     agreement = agreement_block(facts.get("agreement"), confidence)
@@ -64,6 +62,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "checks": [asdict(check) for check in checks],
             "accuracy": accuracy,
             "graphs": facts["graphs"],
+            **_changes(facts),
             "latency": latency,
             "digests": facts.get("digests", {}),
             "agreement": agreement,
@@ -84,11 +83,30 @@ def _blocks(evidence: Evidence, has_labels: bool, confidence: float) -> dict[str
     }
 
 
+def _metrics(evidence: Evidence, confidence: float) -> dict[str, Any]:
+    """The metric of a whole set, where one is judged; None where its evidence is gone."""
+    found = {name: getattr(evidence, name) for name in METRICS if name in evidence.judged}
+    return {
+        name: one and {"metric": evidence.facts["recipe"]["data"]["metric"], **metric_block(one, confidence)}
+        for name, one in found.items()
+    }
+
+
 def _absence(name: str, facts: dict[str, Any]) -> str:
     """Why a block of `accuracy` is null."""
     if name in facts.get("judged", (name,)):
         return "not measured"
     return "[folds] refit was not asked for" if name == "refit" else "not asked for: there are no folds"
+
+
+def _changes(facts: dict[str, Any]) -> dict[str, Any]:
+    """What pruning and factorization did, or why nothing is known of it."""
+    found: dict[str, Any] = {}
+    for key, table in (("pruning", "prune"), ("factorization", "factorize")):
+        found[key] = facts.get(key)
+        if found[key] is None:
+            found[f"{key}_why"] = "not measured" if table in facts.get("recipe", {}) else f"[{table}] was not asked for"
+    return found
 
 
 def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """From outputs to per-sample scores, whose mean is the metric: accuracy, R², or the user's own. Larger is better."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from foldpress.benchmark.labels import class_axis, counted, labels, shares
 from foldpress.callables import load_callable
 from foldpress.data import Array, Dataset, check_finite
-from foldpress.errors import DataError, GraphError
+from foldpress.errors import DataError, GraphError, RequestError
 
-_NO_CLASS = -1  # what a graph predicts where its scores are no numbers: never right
+_NAMED_AT_MOST = 5  # samples that a message names
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,9 @@ class Task:
     """How predictions are read from a graph's outputs, and how they are scored.
 
     `predict` gives [N, …] from the outputs; `score` gives one finite term for each sample, [N], from targets and
-    outputs. `has_labels` says whether predictions are classes, so that a changed one counts as a flip.
+    outputs. `has_labels` says whether predictions are classes, so that a changed one counts as a flip, and the score is 1 or 0,
+    or the share of right ones where a sample has several. `output` is the position of the only output that is judged; with
+    None the first one is, and a metric of the user's gets them all.
     """
 
     name: str
@@ -27,6 +31,11 @@ class Task:
     has_labels: bool
     predict: Callable[[list[Array]], Array]
     score: Callable[[Array, list[Array]], Array]
+    output: int | None = None
+
+    def of(self, outputs: list[Array]) -> list[Array]:
+        """The outputs that are judged."""
+        return outputs if self.output is None else [outputs[self.output]]
 
 
 def make_task(task: str, folder: Path, targets: Array) -> Task:
@@ -38,7 +47,8 @@ def make_task(task: str, folder: Path, targets: Array) -> Task:
         RequestError: no such metric.
     """
     if task == "classification":
-        return Task(task, "accuracy", has_labels=True, predict=labels, score=_accuracy)
+        predict = partial(labels, positions=targets.shape[1:])
+        return Task(task, "accuracy", has_labels=True, predict=predict, score=_accuracy)
     if task == "regression":
         return Task(
             task, "R²", has_labels=False, predict=_values, score=lambda y, outputs: _explained(y, outputs, targets)
@@ -49,21 +59,22 @@ def make_task(task: str, folder: Path, targets: Array) -> Task:
     )
 
 
-def labels(outputs: list[Array]) -> Array:
-    """Predicted class of each sample, [N], from integer labels [N] or scores [N, C].
+def output_position(asked: int | str | None, names: Sequence[str]) -> int | None:
+    """Where among the outputs of these names the one stands that is asked for: by its name, else by its position from 0.
 
     Raises:
-        GraphError: the first output is neither.
+        RequestError: there is no such output.
     """
-    first = outputs[0]
-    if first.dtype.kind in "iub" and first.size == len(first):
-        return first.reshape(-1).astype(np.int64)
-    if first.dtype.kind == "f" and first.ndim == 2 and first.shape[1] > 1:  # [N, C]
-        # argmax would take NaN for the likeliest class, and might be right by chance.
-        return np.where(np.isnan(first).any(1), _NO_CLASS, first.argmax(1))
-    raise GraphError(
-        f"the first output is {first.dtype} {list(first.shape)}; classes are scores [N, C] or integer labels [N]",
-        mend="set [data] task to regression or to your own metric, module:callable",
+    if asked is None:
+        return None
+    if str(asked) in names:
+        return names.index(str(asked))
+    if str(asked).isdecimal() and int(asked) < len(names):
+        return int(asked)
+    raise RequestError(
+        f"the network has no output {asked!r}",
+        available=", ".join(names),
+        mend="outputs of an .onnx file go by name, and all by position, from 0",
     )
 
 
@@ -86,28 +97,59 @@ def check_targets(dataset: Dataset, task: Task, outputs: list[Array]) -> None:
     """Refuse targets that the task cannot be scored on; without `outputs`, only what the targets say themselves.
 
     Raises:
-        DataError: labels that are no integers or out of range (names the samples), or targets that are not finite.
+        DataError: labels that are no integers or out of range, or a sample that is all padding (names the samples); or
+            targets that are not finite.
+        GraphError: the outputs hold no class for each target.
     """
     targets = dataset.y
     if not task.has_labels:
         check_finite("y", targets)
         return
-    if targets.dtype.kind not in "iub" or targets.ndim != 1:
+    if targets.dtype.kind not in "iub":
         raise DataError(
-            f"y is {targets.dtype} {list(targets.shape)}; class labels are integers [N]", mend='task = "regression"?'
+            f"y is {targets.dtype} {list(targets.shape)}; class labels are integers, [N] or [N, …] with one for each "
+            "position",
+            mend='task = "regression"?',
         )
-    scores = bool(outputs) and outputs[0].ndim == 2 and outputs[0].dtype.kind == "f"  # [N, C]; labels may be [N, 1]
-    classes = outputs[0].shape[1] if scores else None
-    wrong = np.flatnonzero((targets < 0) | (targets >= classes)) if classes is not None else np.flatnonzero(targets < 0)
-    if len(wrong):
-        shown = ", ".join(f"{targets[i]} at index {dataset.rows[i]}" for i in wrong[:5])
+    classes = _classes(outputs, targets.shape[1:]) if outputs else None
+    high = targets >= classes if classes is not None else np.zeros(targets.shape, np.bool_)
+    _refuse_labels(dataset, targets, high | (targets < 0) & counted(targets), classes)
+    padding = np.flatnonzero(~counted(targets).reshape(len(targets), -1).any(1))
+    if len(padding):
         raise DataError(
-            f"{len(wrong)} labels are out of range: {shown}", available=f"0 … {classes - 1}" if classes else "0 and up"
+            f"{len(padding)} samples have no target that counts: {_named(dataset, padding)}; a negative target is padding",
+            mend="leave them out",
         )
+
+
+def _classes(outputs: list[Array], positions: tuple[int, ...]) -> int | None:
+    """How many classes the scores tell apart; None for integer labels, of which any may come."""
+    labels(outputs, positions)
+    return outputs[0].shape[class_axis(outputs[0], positions)] if outputs[0].dtype.kind == "f" else None
+
+
+def _refuse_labels(dataset: Dataset, targets: Array, wrong: Array, classes: int | None) -> None:
+    where = np.argwhere(wrong)
+    if len(where):
+        shown = ", ".join(f"{targets[tuple(at)]} at index {_index(dataset, at)}" for at in where[:_NAMED_AT_MOST])
+        raise DataError(
+            f"{len(where)} labels are out of range: {shown}", available=f"0 … {classes - 1}" if classes else "0 and up"
+        )
+
+
+def _index(dataset: Dataset, at: Array) -> int | list[int]:
+    """Where the data hold it: the row, or row and position."""
+    row = int(dataset.rows[at[0]])
+    return row if len(at) == 1 else [row, *map(int, at[1:])]
+
+
+def _named(dataset: Dataset, rows: Array) -> str:
+    shown = ", ".join(str(dataset.rows[row]) for row in rows[:_NAMED_AT_MOST])
+    return f"index {shown}{', …' if len(rows) > _NAMED_AT_MOST else ''}"
 
 
 def _accuracy(targets: Array, outputs: list[Array]) -> Array:
-    return np.asarray(labels(outputs) == targets, np.float64)
+    return shares(labels(outputs, targets.shape[1:]) == targets, counted(targets))
 
 
 def _explained(targets: Array, outputs: list[Array], all_targets: Array) -> Array:

@@ -47,6 +47,12 @@ def summary_rows(report: Mapping[str, Any]) -> list[GraphRow]:
     ]
 
 
+def graph_titles(report: Mapping[str, Any]) -> list[str]:
+    """What stands above the columns of every table of graphs."""
+    sizes = ["graph", "size", "packed", "parameters", "MACs", "sparsity"]
+    return [*sizes, "p50", "speedup", f"{metric_of(report)} (test)"]
+
+
 def headline(report: Mapping[str, Any]) -> str:
     """What the artifact costs and gains, in one sentence; only what was measured is said."""
     rows = summary_rows(report)
@@ -74,8 +80,9 @@ def accuracy_blocks(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = {"test": "test split", "folds": "all folds", "refit": "trained anew"}
     found = block(report, "accuracy")
     others = [key for key, part in found.items() if isinstance(part, Mapping) and "drop" in part]
-    if "whole_set" in others:
-        names["whole_set"] = f"test split, {found['whole_set'].get('metric', 'whole-set metric')}"
+    for key, where in (("whole_set", "test split"), ("whole_set_folds", "all folds")):
+        if key in others:
+            names[key] = f"{where}, {found[key].get('metric', 'whole-set metric')}"
     return [(key, names.get(key, key)) for key in dict.fromkeys(["test", "folds", *others])]
 
 

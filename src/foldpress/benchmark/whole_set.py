@@ -1,6 +1,6 @@
-"""Metrics of a whole set that are no mean over samples: F1, the area under the ROC curve, a user's own.
+"""Drops of metrics of a whole set that are no mean over samples: F1, the area under the ROC curve, a user's own.
 
-Their drop is bounded by a bootstrap over samples, or over groups where samples of a group may err together: each resample draws
+A drop is bounded by a bootstrap over samples, or over groups where samples of a group may err together: each resample draws
 them with replacement, and both graphs are scored on the same draw (Efron and Tibshirani, An Introduction to the Bootstrap,
 1993, §13.3, percentiles). A bootstrap alone collapses where nothing flips. So in every resample of a classification a few
 more samples are lost, their scores moved on by one class: z² of them, which is what Tango's bound leaves possible where
@@ -8,8 +8,7 @@ nothing flipped. The resampled drops are the evidence: another confidence takes 
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from foldpress.benchmark.scoring import labels
-from foldpress.callables import load_callable
+from foldpress.benchmark.intervals import mean_upper
+from foldpress.benchmark.labels import class_axis
+from foldpress.benchmark.metrics import Metric
 from foldpress.data import Array
-from foldpress.errors import DataError
 from foldpress.files import read_arrays, replacing
 
 RESAMPLES = 2000
 MOST_LOST = math.ceil(float(stats.norm.ppf(0.95)) ** 2)  # z² at the usual confidence
 
-Metric = Callable[[Array, list[Array]], float]
-
 
 @dataclass(frozen=True, eq=False)
 class MetricDrop:
-    """A whole-set metric before and after, of n samples, and its drop in every resample, [R]."""
+    """A whole-set metric before and after, of n samples, and its drop in every resample, [R].
+
+    `by_fold` has the metric of each fold before and after, [repeats, K, 2]; nothing where no folds were scored.
+    """
 
     baseline: float
     artifact: float
     n: int
     resampled: NDArray[np.float64]
-
-
-def make_metric(name: str, folder: Path) -> Metric:
-    """The metric of a name: f1 (macro), auc (macro, one class against the rest), or `module:callable`.
-
-    The user's own takes (targets, outputs), as per-sample ones do, and gives one number, larger being better.
-
-    Raises:
-        RequestError: no such metric.
-    """
-    if name in _KNOWN:
-        return _KNOWN[name]
-    users = load_callable(name, folder)
-
-    def metric(targets: Array, outputs: list[Array]) -> float:
-        found = np.asarray(users(targets, outputs[0] if len(outputs) == 1 else outputs))
-        if found.shape != () or found.dtype.kind not in "fiub":
-            raise DataError(f"{name} gave {found.dtype} {list(found.shape)}; one number for the whole set is needed")
-        return float(found)
-
-    return metric
+    by_fold: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0, 2)))
 
 
 def resample(
@@ -85,10 +65,10 @@ def resample(
     """
     generator = np.random.default_rng(seed)
     _, where = np.unique(group, return_inverse=True)
-    members = np.split(np.argsort(where, kind="stable"), np.cumsum(np.bincount(where))[:-1])
+    by_group, sizes = np.argsort(where, kind="stable"), np.bincount(where)
     drops = np.empty(resamples)
     for draw in range(resamples):
-        chosen = np.concatenate([members[one] for one in generator.integers(len(members), size=len(members))])
+        chosen = by_group[_members(generator.integers(len(sizes), size=len(sizes)), sizes)]
         after = [output[chosen] for output in artifact]
         if has_labels:
             lost = generator.choice(len(chosen), min(MOST_LOST, len(chosen)), replace=False)
@@ -97,20 +77,39 @@ def resample(
     return MetricDrop(metric(targets, baseline), metric(targets, artifact), len(targets), drops)
 
 
+def _members(drawn: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where the members of the groups that were drawn stand, in samples that are ordered by group."""
+    starts, counts = (np.cumsum(sizes) - sizes)[drawn], sizes[drawn]
+    return np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+
+
 def metric_block(found: MetricDrop, confidence: float) -> dict[str, Any]:
-    """The `accuracy.whole_set` entry of report.json; without any spread the bound is infinite, and proves nothing."""
+    """The `accuracy.whole_set` entry of report.json; without any spread the bound is infinite, and proves nothing.
+
+    Of folds, `accuracy.whole_set_folds`: the larger of the pooled and the fold-level bound counts.
+    """
     drop = found.baseline - found.artifact
     spread = np.isfinite(found.resampled).all() and np.ptp(found.resampled) > 0
     upper = max(float(np.quantile(found.resampled, confidence)), drop) if spread else math.inf
-    return {"n": found.n, "baseline": found.baseline, "artifact": found.artifact, "drop": drop, "drop_upper": upper}
+    block = {"n": found.n, "baseline": found.baseline, "artifact": found.artifact, "drop": drop, "drop_upper": upper}
+    if not found.by_fold.size:
+        return block
+    by_fold = {"drop_upper_pooled": upper, "drop_upper_by_fold": None}
+    missing = int((~np.isfinite(found.by_fold[..., 0])).sum())
+    if missing:  # the baseline's alone: an artifact that gives no number has to block
+        return (
+            block
+            | by_fold
+            | {"drop_upper_by_fold_why": f"the baseline's metric is no number on {missing} of the folds"}
+        )
+    level = max(mean_upper(before - after, confidence) for before, after in found.by_fold.transpose(0, 2, 1))
+    return block | by_fold | {"drop_upper": max(upper, level), "drop_upper_by_fold": level}
 
 
 def save_metric(found: MetricDrop, path: Path) -> None:
-    """Write evidence/metric.npz."""
+    """Write it as evidence."""
     with replacing(path) as draft, draft.open("wb") as stream:
-        np.savez_compressed(
-            stream, baseline=found.baseline, artifact=found.artifact, n=found.n, resampled=found.resampled
-        )
+        np.savez_compressed(stream, **asdict(found))
 
 
 def load_metric(path: Path) -> MetricDrop | None:
@@ -118,37 +117,20 @@ def load_metric(path: Path) -> MetricDrop | None:
     if not path.is_file():
         return None
     arrays = read_arrays(path)
-    return MetricDrop(float(arrays["baseline"]), float(arrays["artifact"]), int(arrays["n"]), arrays["resampled"])
+    single = {"baseline": float(arrays["baseline"]), "artifact": float(arrays["artifact"]), "n": int(arrays["n"])}
+    return MetricDrop(**{**arrays, **single})
 
 
 def _lose(output: Array, targets: Array, rows: NDArray[np.intp]) -> Array:
-    """Some samples answered wrongly for certain: another class than the target's has the largest score."""
+    """Some samples answered wrongly for certain, at every position: another class than the target's has the largest score."""
     output = output.copy()
-    if output.dtype.kind == "f":
-        best = output[rows].max(1)
-        output[rows, targets[rows]] = output[rows].min(1) - 1
-        output[rows, (targets[rows] + 1) % output.shape[1]] = best + 1
-    else:
-        output.reshape(len(output))[rows] = targets[rows] + 1
+    if output.dtype.kind != "f":
+        output.reshape(targets.shape)[rows] = targets[rows] + 1
+        return output
+    scores = np.moveaxis(output, class_axis(output, targets.shape[1:]), -1)  # a view
+    part = scores[rows]
+    wanted, best = np.maximum(targets[rows], 0)[..., None], part.max(-1, keepdims=True)  # padding has no class
+    np.put_along_axis(part, wanted, part.min(-1, keepdims=True) - 1, -1)
+    np.put_along_axis(part, (wanted + 1) % part.shape[-1], best + 1, -1)
+    scores[rows] = part
     return output
-
-
-def _f1(targets: Array, outputs: list[Array]) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(targets, labels(outputs), average="macro", zero_division=0.0))
-
-
-def _auc(targets: Array, outputs: list[Array]) -> float:
-    """Over the classes that some samples have and others have not: a draw may lack one."""
-    from sklearn.metrics import roc_auc_score
-
-    scores = outputs[0]
-    if scores.ndim != 2 or scores.dtype.kind != "f":
-        raise DataError(f"the area under the ROC curve needs scores [N, C]; the graph gives {list(scores.shape)}")
-    present = [label for label in np.unique(targets) if (targets != label).any()]
-    areas = [roc_auc_score(targets == label, scores[:, label]) for label in present]
-    return float(np.mean(areas)) if areas else math.nan
-
-
-_KNOWN: dict[str, Metric] = {"f1": _f1, "auc": _auc}

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from foldpress.benchmark.on_device import OnDevice
 from foldpress.benchmark.processes import serve
-from foldpress.sessions import make_options, placement, start_session
+from foldpress.sessions import ORT_ERRORS, make_options, placement, start_session
 
 _BLOCK = 10  # consecutive runs of one graph before another takes its turn
 _ROUNDS = (8, 40)  # fewer pairs of blocks make no interval; more make it no narrower than the processes differ
 _WARM_UP_RUNS, _WARM_UP_SECONDS = 3, 0.1
+_ON_DEVICE = "\n"  # behind a name: no graph's ends so
 _SETTLED = 1.05  # times the typical run: what varies less is the machine's own unrest
 
 
@@ -29,8 +31,12 @@ def carry_out(spec: dict[str, Any]) -> dict[str, Any]:
     result = {name: entry["facts"] for name, entry in loaded.items()}
     if spec["seconds"] > 0:
         sessions = {name: entry["session"] for name, entry in loaded.items()}
-        for name, facts in timed(sessions, feeds, spec["seconds"], spec["seed"]).items():
-            result[name] |= facts
+        bound, unbound = _bound(sessions, feeds, spec)
+        found = timed(sessions | bound, feeds, spec["seconds"], spec["seed"])
+        for name in sessions:
+            result[name] |= found[name] | unbound
+            if name + _ON_DEVICE in found:
+                result[name]["device_ms"] = found[name + _ON_DEVICE]["blocks_ms"]
     peak = _peak_rss_mb()
     for facts in result.values():
         facts["peak_rss_mb"] = peak
@@ -41,6 +47,19 @@ def batches(arrays: dict[str, Any], size: int) -> list[dict[str, Any]]:
     """Samples as feeds of one batch each."""
     count = len(next(iter(arrays.values()))) // size
     return [{name: array[i * size : (i + 1) * size] for name, array in arrays.items()} for i in range(count)]
+
+
+def _bound(sessions: dict[str, Any], feeds: list[dict[str, Any]], spec: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The same sessions with inputs and outputs on the device, where there is one; or why they cannot be."""
+    if spec.get("device") is None:
+        return {}, {}
+    device_id = int(spec["provider_options"].get("device_id", 0))
+    try:
+        return {
+            name + _ON_DEVICE: OnDevice(session, feeds, spec["device"], device_id) for name, session in sessions.items()
+        }, {}
+    except (*ORT_ERRORS, RuntimeError) as error:
+        return {}, {"device_why": f"onnxruntime cannot bind to {spec['device']}: {str(error).splitlines()[0]}"}
 
 
 def _load(path: str, spec: dict[str, Any], feed: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 import foldpress
-from foldpress.commands.options import Confidence, Data, Json, MaxClassDrop, MaxDrop, MaxFlips, Quiet, Task, Verbose
+from foldpress.commands.options import (
+    Confidence,
+    Data,
+    Json,
+    MaxClassDrop,
+    MaxDrop,
+    MaxFlips,
+    MaxMetricDrop,
+    Quiet,
+    Task,
+    Verbose,
+)
 from foldpress.commands.verdict import exit_code, summarize
 from foldpress.console import checks_table, command, verdict_line
 from foldpress.render import show_validation
@@ -17,16 +28,22 @@ def validate(
     artifact: Annotated[Path, typer.Argument(help="The graph that is judged.")],
     data: Data,
     max_drop: MaxDrop = None, max_flips: MaxFlips = None, max_class_drop: MaxClassDrop = None,
+    max_metric_drop: MaxMetricDrop = None,
     confidence: Confidence = 0.95,
     task: Task = "classification",
+    metric: Annotated[str | None, typer.Option(help="Of the whole set, beside it: f1, auc or module:callable.")] = None,
+    judged_output: Annotated[str | None, typer.Option(help="The output that the targets belong to, by name or position: "
+                                                      "the first.")] = None,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Paired non-inferiority of any two graphs, whoever made them."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop)
+        limits = _given(max_drop=max_drop, max_flips=max_flips, max_class_drop=max_class_drop,
+                        max_metric_drop=max_metric_drop)  # fmt: skip
         found = foldpress.validate(
-            baseline, artifact, data=data, limits=limits, confidence=confidence or 0.95, task=task
-        )
+            baseline, artifact, data=data, limits=limits, confidence=confidence or 0.95, task=task, metric=metric,
+            judged_output=judged_output,
+        )  # fmt: skip
         summarize(found)
         out.show(found, *show_validation(found))
     raise typer.Exit(exit_code(found["verdict"]))
@@ -35,7 +52,7 @@ def validate(
 def gate(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     max_drop: MaxDrop = None, max_flips: MaxFlips = None, max_class_drop: MaxClassDrop = None,
-    max_metric_drop: Annotated[float | None, typer.Option(help="Largest drop of the whole-set metric.")] = None,
+    max_metric_drop: MaxMetricDrop = None,
     min_speedup: Annotated[float | None, typer.Option(help="On the lower bound.")] = None,
     max_bytes: Annotated[float | None, typer.Option()] = None,
     max_latency_p90: Annotated[float | None, typer.Option(help="Milliseconds.")] = None,

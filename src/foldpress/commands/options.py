@@ -18,3 +18,4 @@ Task = Annotated[str, typer.Option(help="What a drop is of: classification, regr
 MaxDrop = Annotated[float | None, typer.Option(help="Largest drop, on the upper confidence bound.")]
 MaxFlips = Annotated[float | None, typer.Option(help="Largest share of changed predictions.")]
 MaxClassDrop = Annotated[float | None, typer.Option(help="Largest drop of any class.")]
+MaxMetricDrop = Annotated[float | None, typer.Option(help="Largest drop of the whole-set metric.")]

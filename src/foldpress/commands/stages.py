@@ -74,6 +74,26 @@ def factorize(
         out.show(result.as_json(), *show_stage(result))
 
 
+def share(
+    graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
+    output: Out, data: Data,
+    bits: Annotated[int | None, typer.Option(help="1 to 8, of each weight's place among its layer's values: 4.")] = None,
+    per: Annotated[str, typer.Option(help="What has values of its own: tensor or channel.")] = "tensor",
+    method: Annotated[str, typer.Option(help="kmeans, or binary and ternary, which have 1 and 2 bits.")] = "kmeans",
+    keep_float: Annotated[list[str] | None, typer.Option(help="A layer, a type of operator, first or last, to leave.")] = None,
+    samples: Samples = 512, seed: Seed = 0,
+    keep_metadata: KeepMetadata = False,
+    json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Let the weights of a layer share a few values: the file gets smaller, and packs well."""
+    with command(as_json=json, quiet=quiet, verbose=verbose) as out:
+        values: dict[str, Any] = {"bits": bits, "per": per, "method": method, "keep_float": keep_float or ()}
+        result = foldpress.share(
+            graph, output, data=data, samples=samples, seed=seed, keep_metadata=keep_metadata, **values
+        )
+        out.show(result.as_json(), *show_stage(result))
+
+
 def quantize(
     graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
     output: Out, data: Data,

@@ -55,7 +55,7 @@ def export_model(model: torch.nn.Module, dataset: Dataset) -> Exported:
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(_PARITY_SAMPLES, len(dataset))).astype(np.intp))
     samples = dataset.select(chosen)
     reference = torch_outputs(model, samples)
-    graph = _export(model, samples)
+    graph = unverified(model, samples)
     runs = _graph_outputs(graph, samples)
     names = [str(value.name) for value in graph.graph.outputs]
     parity = compare(names, reference, runs, tolerances(model, samples, reference))
@@ -68,7 +68,8 @@ def _graph_outputs(graph: ir.Model, samples: Dataset) -> dict[int, list[Array]]:
     return {size: predict(session, samples, size, f"parity at batch {size}") for size in _PARITY_BATCHES}
 
 
-def _export(model: torch.nn.Module, samples: Dataset) -> ir.Model:
+def unverified(model: torch.nn.Module, samples: Dataset) -> ir.Model:
+    """The exported graph, compared with nothing; for the rest, see `export_model`."""
     example = as_tensors(samples.batch(np.arange(_EXPORTED_BATCH) % len(samples)))
     batch = torch.export.Dim("batch")
     with _quiet() as said:

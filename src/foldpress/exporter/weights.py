@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from foldpress.errors import ModelError
+from foldpress.files import replacing
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
 _STORED = {".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt"}
@@ -49,6 +50,18 @@ def fit_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], where
             mend="use the weights that this very network was trained to",
         )
     model.load_state_dict(stored, strict=False)
+
+
+def save_weights(model: torch.nn.Module, path: Path) -> None:
+    """Write a module's weights as safetensors, all or nothing.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    with replacing(path) as draft:
+        save_file(
+            {name: one.detach().cpu().clone() for name, one in model.state_dict().items()}, draft
+        )  # tied ones too
 
 
 def _read(path: Path) -> Any:

@@ -12,7 +12,6 @@ from onnx_ir.passes.common import (
     IdentityEliminationPass,
     NameFixPass,
     RemoveUnusedNodesPass,
-    ShapeInferencePass,
     TopologicalSortPass,
 )
 from onnxscript.optimizer import fold_constants
@@ -24,6 +23,7 @@ from onnxscript.rewriter.rules.common import (
     fuse_pad_into_conv_rule,
 )
 
+from foldpress.contrib import infer_shapes
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult
 
 _FUSIONS = [
@@ -69,12 +69,17 @@ def clean_up() -> Sequence[Pass]:
         CleanUp("remove-dead-nodes", _by(RemoveUnusedNodesPass())),
         CleanUp("sort", _by(TopologicalSortPass())),
         CleanUp("name-nodes", _by(NameFixPass())),
-        CleanUp("infer-shapes", _by(ShapeInferencePass(data_prop=True))),
+        CleanUp("infer-shapes", _infer_shapes),
     ]
 
 
 def _by(library_pass: ir.passes.PassBase) -> Callable[[ir.Model], ir.Model]:
     return lambda model: library_pass(model).model
+
+
+def _infer_shapes(model: ir.Model) -> ir.Model:
+    infer_shapes(model)
+    return model
 
 
 def _fold_constants(model: ir.Model) -> ir.Model:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from foldpress.data import Dataset, Indices
-from foldpress.errors import RequestError
+from foldpress.errors import choose_from
 from foldpress.optimizer.activations import BATCH_BYTES
 from foldpress.optimizer.chains import Chain, find_chains
 from foldpress.optimizer.channels import Channels, channels_of, split_channels
@@ -107,10 +107,8 @@ def choose_kind(name: str) -> Kind:
     Raises:
         RequestError: there is no such kind.
     """
-    for kind in get_args(Kind):
-        if kind == name:
-            return kind  # type: ignore[no-any-return]
-    raise RequestError(f"there are no statistics {name!r}", available=", ".join(get_args(Kind)))
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    return choose_from(kinds, name, "there are no statistics")
 
 
 def _fitting(chains: Sequence[Chain], channels: int) -> list[Chain]:

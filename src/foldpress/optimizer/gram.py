@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from foldpress.data import Array, Dataset, Indices
@@ -21,6 +20,7 @@ from foldpress.errors import GraphError, OutputError
 from foldpress.optimizer.activations import BUDGET_BYTES
 from foldpress.optimizer.groups import Slot
 from foldpress.optimizer.one_pass import accumulate, joined_folds
+from foldpress.optimizer.patches import weight_shape, windows
 
 MAX_FEATURES = 4608  # 512 channels under a 3×3 kernel: 170 MB in float64 for every fold
 MATRIX_BYTES = 2**31  # of all matrices of all folds; more of them lie in a file
@@ -151,7 +151,7 @@ def _zeros_in_a_file(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 def features(slot: Slot) -> int:
     """How many inputs each output of a layer sums over."""
-    shape = _weight_shape(slot)
+    shape = weight_shape(slot)
     return int(np.prod(shape[1:])) if slot.node.op_type == "Conv" else int(shape[slot.axis])
 
 
@@ -160,13 +160,11 @@ def has_gram(slot: Slot) -> bool:
     node = slot.node
     if len(slot.value.uses()) > 1 or slot.value.dtype != ir.DataType.FLOAT:
         return False
-    if node.op_type in ("LSTM", "GRU", "RNN"):
-        return slot.position == 1
     if node.op_type == "Gemm":
         plain = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
         return plain and slot.position == 1 and not node.attributes.get_int("transA", 0)
     return slot.position == 1 and (
-        node.op_type == "Conv" or (node.op_type == "MatMul" and len(_weight_shape(slot)) == 2)
+        node.op_type == "Conv" or (node.op_type == "MatMul" and len(weight_shape(slot)) == 2)
     )
 
 
@@ -183,10 +181,10 @@ def rows(slot: Slot, activation: Array, position: Indices, places: int = PLACES)
     the batch.
     """
     if slot.node.op_type == "Conv":
-        windows, spatial = _windows(slot, activation), activation.ndim - 2
+        seen, spatial = windows(slot, activation), activation.ndim - 2
     else:
-        windows, spatial = _flat(activation, position), 1
-    drawn = _at_places(windows, spatial, position, places)
+        seen, spatial = _flat(activation, position), 1
+    drawn = _at_places(seen, spatial, position, places)
     return drawn.reshape(len(position), drawn.shape[1], *_matrix_shape(slot)[:-2], features(slot))
 
 
@@ -215,36 +213,6 @@ def _draw(count: int, seed: int, places: int) -> Indices:
     return np.random.default_rng(seed).choice(count, places, replace=False)
 
 
-def _windows(slot: Slot, activation: Array) -> NDArray[np.float32]:
-    """The patch under the kernel at every place: a view [n, places…, C, taps…], in the order of the flattened weight."""
-    spatial = activation.ndim - 2
-    kernel = _weight_shape(slot)[2:]
-    attributes = slot.node.attributes
-    strides = list(attributes["strides"].as_ints()) if "strides" in attributes else [1] * spatial
-    dilations = list(attributes["dilations"].as_ints()) if "dilations" in attributes else [1] * spatial
-    padded = np.pad(activation, [(0, 0), (0, 0), *_pads(slot.node, activation.shape[2:], kernel, strides, dilations)])
-    spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
-    windows = sliding_window_view(padded, spans, axis=tuple(range(2, 2 + spatial)))
-    places = tuple(slice(None, None, step) for step in strides)
-    taps = tuple(slice(None, None, step) for step in dilations)
-    order = (0, *range(2, 2 + spatial), 1, *range(2 + spatial, 2 + 2 * spatial))
-    return windows[(slice(None), slice(None), *places, *taps)].transpose(order)
-
-
-def _pads(
-    node: ir.Node, sizes: tuple[int, ...], kernel: tuple[int, ...], strides: list[int], dilations: list[int]
-) -> list[tuple[int, int]]:
-    automatic = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
-    if automatic.startswith("SAME"):
-        totals = [
-            max(0, (-(-size // stride) - 1) * stride + (taps - 1) * step + 1 - size)
-            for size, taps, stride, step in zip(sizes, kernel, strides, dilations, strict=True)
-        ]
-        return [(t // 2, t - t // 2) if automatic == "SAME_UPPER" else (t - t // 2, t // 2) for t in totals]
-    pads = list(node.attributes["pads"].as_ints()) if "pads" in node.attributes else [0] * (2 * len(sizes))
-    return list(zip(pads[: len(sizes)], pads[len(sizes) :], strict=True))
-
-
 @np.errstate(over="ignore", invalid="ignore")  # whoever asks for what overflowed is refused
 def _accumulate(gram: NDArray[np.float64], by_sample: NDArray[np.float32], numbers: Indices) -> None:
     """Add the samples' outer products, [n, places, …, D], to the folds that they belong to."""
@@ -264,8 +232,3 @@ def _input_name(slot: Slot) -> str:
     value = slot.node.inputs[0]
     assert value is not None  # noqa: S101  # a layer without an input is no layer
     return str(value.name)
-
-
-def _weight_shape(slot: Slot) -> tuple[int, ...]:
-    shape = slot.value.shape
-    return tuple(shape.numpy()) if shape is not None else ()

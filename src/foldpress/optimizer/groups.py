@@ -87,8 +87,9 @@ class ChannelGroup:
 
     @property
     def width(self) -> int:
-        """How many positions one channel takes, where it takes fewest: the size of a head."""
-        return min(int((slot.channels == 0).sum()) for slot in (*self.slots, *self.consumers, *self.meetings))
+        """How many positions one channel takes in the layer where it takes fewest: the size of a head."""
+        layers = *filter(_makes, self.slots), *self.consumers, *self.meetings
+        return min(int((slot.channels == 0).sum()) for slot in layers)
 
 
 def find_groups(model: ir.Model) -> tuple[list[ChannelGroup], list[tuple[str, str]]]:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from foldpress.data import Dataset, Indices
 from foldpress.graph import copy_graph
 from foldpress.optimizer.allocation import Plan
+from foldpress.optimizer.gates import add_gates, remove_gates, store_gates
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.masks import mask_group
 from foldpress.optimizer.reconstruction import reconstruct
@@ -29,7 +30,10 @@ def hide(model: ir.Model, plans: Sequence[Plan], samples: Dataset) -> None:
 
 
 def refit_consumers(model: ir.Model, plans: Sequence[Plan]) -> dict[str, Indices]:
-    """Every consumer by itself, in place; the features that are left, by its name. `model` may be a copy."""
+    """Every consumer by itself, in place; the features that are left, by its name. `model` may be a copy.
+
+    What sums over the channels in another way than a plain layer has no features, but is damaged all the same.
+    """
     kept: dict[str, Indices] = {}
     problems: dict[str, Consumer] = {}
     for plan in plans:
@@ -37,11 +41,15 @@ def refit_consumers(model: ir.Model, plans: Sequence[Plan]) -> dict[str, Indices
             name = str(one.slot.node.name)
             left = one.without(plan.gone())
             kept[name], problems[name] = np.intersect1d(kept.get(name, left), left), one
+    add_gates(model)
     for name, one in problems.items():
         refit(model, one, kept[name])
+    store_gates(model)
+    remove_gates(model)
     for plan in plans:
         mask_group(model, plan.group, plan.keep())
-    return kept
+    others = {str(slot.node.name) for plan in plans for slot in plan.group.consumers} - kept.keys()
+    return kept | dict.fromkeys(others, np.empty(0, np.intp))
 
 
 def clear_branches(model: ir.Model, plans: Sequence[Plan]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -11,6 +12,7 @@ from foldpress.data import Indices
 from foldpress.graph import add_initializer, copy_graph, initializer, set_initializer
 from foldpress.optimizer.follow.following import there
 from foldpress.optimizer.groups import NONE, ChannelGroup, Slot, find_groups
+from foldpress.optimizer.passes import LogEntry, Pass
 
 MASK = "/foldpress_mask"  # in names of nodes that hide channels where two computed tensors meet
 
@@ -26,6 +28,13 @@ class Masks:
 
     channels: Mapping[str, Indices] = field(default_factory=dict)
     weights: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+class MaskingPass(Pass, Protocol):
+    """A pass that prunes: its decision and its repair can be had without the surgery."""
+
+    def mask(self, model: ir.Model) -> tuple[Masks, tuple[LogEntry, ...]]:
+        """Hide what goes and repair what stays, in place; tensors keep their shapes."""
 
 
 def kept_positions(model: ir.Model, masks: Masks) -> dict[tuple[str, int], Indices]:

@@ -19,7 +19,6 @@ from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.rounding import relative_error, round_groups, symmetric_levels
 from foldpress.optimizer.static_int8 import refuse_quantized
 
-BITS = range(1, 9)
 _TYPES = {2: ir.DataType.INT2, 4: ir.DataType.INT4, 8: ir.DataType.INT8}
 # The first opset and file version whose Cast takes integers of that width.
 _STORED = {2: (25, 13), 4: (21, 10), 8: (13, 7)}
@@ -57,7 +56,7 @@ class NBitWeights:
             raise RequestError(
                 "there are no weights to round here", available=f"stored float32 weights of {', '.join(_WEIGHTS)}"
             )
-        _raise_opset(model, *_STORED[_width(self.bits)])
+        raise_opset(model, *_STORED[_width(self.bits)])
         before = after = 0
         energy = error = 0.0
         log = []
@@ -124,8 +123,12 @@ def _is_interface(value: ir.Value) -> bool:
     return value.is_graph_input() or value.is_graph_output()
 
 
-def _raise_opset(model: ir.Model, opset: int, version: int) -> None:
-    """To the first opset that has the type; the operators' meaning is kept by onnxscript's converter."""
+def raise_opset(model: ir.Model, opset: int, version: int) -> None:
+    """To the first opset that has a type of integers; the operators' meaning is kept by onnxscript's converter.
+
+    Raises:
+        RequestError: the converter cannot.
+    """
     if model.opset_imports[""] < opset:
         convert_version(model, opset)
     if model.opset_imports[""] < opset:

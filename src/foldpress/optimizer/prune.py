@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.optimizer.ledger import Budget, Latencies
-from foldpress.optimizer.passes import Pass
+from foldpress.optimizer.masks import MaskingPass
 from foldpress.optimizer.scores import Score
 from foldpress.optimizer.structured import PruneStructured
 from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
@@ -41,7 +41,7 @@ class Prune:
         """Whether it looks at data, and so must not see the fold that it is judged on."""
         return self.method == "structured"
 
-    def make(self, grams: dict[str, NDArray[np.float64]], samples: Dataset) -> Pass:
+    def make(self, grams: dict[str, NDArray[np.float64]], samples: Dataset) -> MaskingPass:
         """The pass, given what it learns from: see `PruneStructured`.
 
         Raises:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.gates import with_gates
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.hiding import clear_branches
 from foldpress.optimizer.masks import Masks
@@ -56,17 +57,28 @@ class Pruning:
         Raises:
             RequestError: no layer can lose channels.
         """
-        layers = layers_to_observe(self.model, self.protected)
+        shown = with_gates(self.model)
+        layers = layers_to_observe(shown, self.protected)
         if not layers:
             raise RequestError(
                 "no layer of this graph can lose channels: each is protected, feeds an output or what is not understood",
                 mend='leave [prune] out, or use method = "unstructured"',
             )
-        return collect_grams(self.model, layers, self.rounds.samples, self.rounds.numbers)
+        return collect_grams(shown, layers, self.rounds.samples, self.rounds.numbers)
 
     def without(self, fold: int | None, repeat: int) -> PassResult:
         """The network of a round."""
         return self._make(fold, repeat) if self.learns and fold is not None else self._shipped
+
+    @cached_property
+    def masked(self) -> tuple[Masks, PassResult]:
+        """What goes of the network that learned from all folds, and that network with it hidden and the rest repaired."""
+        assert self.prune is not None  # noqa: S101  # else nothing goes
+        made = self.prune.make(self.grams.all() if self.learns else {}, self.rounds.samples)
+        model = copy_graph(self.model)
+        with one_thread():
+            masks, log = made.mask(model)
+        return masks, PassResult(model, log)
 
     def sketch(self) -> tuple[dict[str, int], ir.Model]:
         """How many channels each group is left with, and that network with nothing repaired, good for timing alone."""

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from foldpress.errors import RequestError
+from foldpress.errors import choose_from
 from foldpress.optimizer.histogram import BINS, Histograms
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.statistics import Ranges
@@ -187,10 +187,8 @@ def choose_method(name: str) -> Method:
     Raises:
         RequestError: there is no such method.
     """
-    for method in get_args(Method):
-        if method == name:
-            return method  # type: ignore[no-any-return]
-    raise RequestError(f"there is no calibration method {name!r}", available=", ".join(get_args(Method)))
+    methods: tuple[Method, ...] = get_args(Method)
+    return choose_from(methods, name, "there is no calibration method")
 
 
 def resolve(method: str, target: Target) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from foldpress.data import Indices
 from foldpress.graph import initializer
 from foldpress.optimizer.follow.following import weight_inputs
+from foldpress.optimizer.gates import has_gates
 from foldpress.optimizer.gram import has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot
 from foldpress.optimizer.repair import Consumer
@@ -25,9 +26,10 @@ Costs = NDArray[np.float64]
 
 def possible_score(group: ChannelGroup, asked: Score) -> Score:
     """The score asked for, or the nearest one that what consumes the channels allows."""
-    if asked in ("magnitude", "l1") or (not group.meetings and all(map(has_gram, group.consumers))):
+    known = [has_gram(slot) or has_gates(slot.node) for slot in group.consumers]
+    if asked in ("magnitude", "l1") or (not group.meetings and all(known)):
         return asked
-    return "activation" if any(has_gram(slot) for slot in group.consumers) else "magnitude"
+    return "activation" if any(known) else "magnitude"
 
 
 def channel_costs(model: ir.Model, group: ChannelGroup, consumers: Sequence[Consumer], score: Score) -> Costs:

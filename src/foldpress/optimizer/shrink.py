@@ -2,8 +2,9 @@
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from foldpress.contrib import infer_shapes
 from foldpress.errors import RequestError
 from foldpress.optimizer.branches import Branch
 from foldpress.optimizer.follow.following import Cut, cut_stored
@@ -38,7 +39,7 @@ def shrink(model: ir.Model, masks: Masks) -> None:
         branch.remove(model)
     forget_shapes(model)
     RemoveUnusedNodesPass()(model)
-    ShapeInferencePass(data_prop=True)(model)
+    infer_shapes(model)
 
 
 def _removable(group: ChannelGroup) -> list[Branch]:

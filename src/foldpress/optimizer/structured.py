@@ -11,6 +11,7 @@ from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.allocation import Plan, allocate
+from foldpress.optimizer.gates import with_gates
 from foldpress.optimizer.gram import MAX_FEATURES, features, has_gram
 from foldpress.optimizer.groups import ChannelGroup, Slot, find_groups
 from foldpress.optimizer.hiding import hide
@@ -55,14 +56,17 @@ class PruneStructured:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Choose, repair, remove; the log has one line for every layer, cut or not."""
+        masks, log = self.mask(model)
+        return PassResult(cut(model, masks, self.samples), log)
+
+    def mask(self, model: ir.Model) -> tuple[Masks, tuple[LogEntry, ...]]:
+        """Choose, hide and repair, in place; nothing is removed yet."""
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in prunable(model, self.protect)[1]]
         plans = self.decide(model)
-        cut = [plan for plan in plans if plan.taken]
-        hide(model, cut, self.samples)
-        shrunk = copy_graph(model)
-        shrink(shrunk, Masks({plan.group.name: plan.keep() for plan in cut}))
-        prove_equal(model, shrunk, self.samples)
-        return PassResult(shrunk, (*log, *(entry for plan in plans for entry in self._entries(plan))))
+        taken = [plan for plan in plans if plan.taken]
+        hide(model, taken, self.samples)
+        masks = Masks({plan.group.name: plan.keep() for plan in taken})
+        return masks, (*log, *(entry for plan in plans for entry in self._entries(plan)))
 
     def decide(self, model: ir.Model) -> list[Plan]:
         """What of each group goes, and in which order it would."""
@@ -78,12 +82,16 @@ class PruneStructured:
         return plans
 
     def _plans(self, model: ir.Model, groups: list[ChannelGroup]) -> list[Plan]:
-        slots = {str(slot.node.name): slot for group in groups for slot in group.consumers if has_gram(slot)}
-        problems = {name: consumer(model, slot, self.grams[name]) for name, slot in slots.items()}
-        return [self._plan(model, group, problems) for group in groups]
+        shown = with_gates(model)
+        found = {group.name: [*filter(has_gram, group.consumers)] for group in find_groups(shown)[0]}
+        slots = {str(slot.node.name): slot for group in groups for slot in found[group.name]}
+        problems = {name: consumer(shown, slot, self.grams[name]) for name, slot in slots.items()}
+        return [
+            self._plan(model, group, [replace(problems[str(slot.node.name)], slot=slot) for slot in found[group.name]])
+            for group in groups
+        ]
 
-    def _plan(self, model: ir.Model, group: ChannelGroup, problems: Mapping[str, Consumer]) -> Plan:
-        consumers = [replace(problems[str(slot.node.name)], slot=slot) for slot in group.consumers if has_gram(slot)]
+    def _plan(self, model: ir.Model, group: ChannelGroup, consumers: list[Consumer]) -> Plan:
         chunk = -(-self.multiple // group.width)
         score = possible_score(group, self.score)
         least = chunk if group.least else 0
@@ -103,6 +111,18 @@ class PruneStructured:
         note = score_note(self.score, possible_score(group, self.score))
         detail = f"{group.channels} → {left} channels{others}; predicted error of what consumes them {plan.error(plan.taken):.2%}"
         return [LogEntry(self.name, name, "done", detail + note) for name in _layers(group)]
+
+
+def cut(model: ir.Model, masks: Masks, samples: Dataset) -> ir.Model:
+    """A copy without the channels that `masks` leave out, proven equal to `model`, where nothing sees them, on `samples`.
+
+    Raises:
+        GraphError: it is not equal.
+    """
+    shrunk = copy_graph(model)
+    shrink(shrunk, masks)
+    prove_equal(model, shrunk, samples)
+    return shrunk
 
 
 def _layers(group: ChannelGroup) -> list[str]:

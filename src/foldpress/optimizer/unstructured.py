@@ -36,10 +36,14 @@ class PruneThreshold:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Zero the weights; the log has the share of zeros in every layer."""
+        return PassResult(model, self.mask(model)[1])
+
+    def mask(self, model: ir.Model) -> tuple[Masks, tuple[LogEntry, ...]]:
+        """The same, in place, with the masks."""
         weights = dict(_weights(model))
         threshold = self.threshold if self.threshold is not None else _quantile(weights, self.sparsity or 0.0)
         masks = Masks(weights={str(value.name): ~(np.abs(weight) <= threshold) for value, weight in weights.items()})
-        return PassResult(model, tuple(_carry_out(model, masks, self.name, f"threshold {threshold:.3g}")))
+        return masks, tuple(_carry_out(model, masks, self.name, f"threshold {threshold:.3g}"))
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,10 @@ class PruneTwoFour:
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Zero the weights; a layer whose sum is no multiple of four is left alone."""
+        return PassResult(model, self.mask(model)[1])
+
+    def mask(self, model: ir.Model) -> tuple[Masks, tuple[LogEntry, ...]]:
+        """The same, in place, with the masks."""
         log, kept = [], {}
         for value, weight in _weights(model):
             axis = _summed_axis(value, weight)
@@ -58,7 +66,8 @@ class PruneTwoFour:
                 log.append(LogEntry(self.name, str(value.name), "declined", reason))
             else:
                 kept[str(value.name)] = _two_of_four(weight, axis)
-        return PassResult(model, (*log, *_carry_out(model, Masks(weights=kept), self.name, "two of four")))
+        masks = Masks(weights=kept)
+        return masks, (*log, *_carry_out(model, masks, self.name, "two of four"))
 
 
 def _weights(model: ir.Model) -> Iterator[tuple[ir.Value, Weight]]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.drop_budget import Loss, loss_of
 from foldpress.graph import input_specs, load_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.codebook_file import CodebookFile
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import LogEntry, apply
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.press import Press
 from foldpress.optimizer.static_int8 import refuse_quantized
-from foldpress.pruned_time import time_entry
+from foldpress.pruned_time import change_blocks, time_log
 from foldpress.settling import settle, settled
 from foldpress.sources import read_data
 from foldpress.stages.result import StageResult, output_file, stage_result
@@ -57,12 +59,15 @@ def press_file(
     found = settle(asked, dataset, LatencyPlan(), _loss(task, dataset))
     press = settled(asked, found)
     pressed = press.ship()
-    written = apply(lean(keep_metadata=keep_metadata), pressed.last or cleaned.model)
-    timed = _timed(press, pressed, dataset)
+    last = lean(keep_metadata=keep_metadata)
+    codebooks = [CodebookFile()] if pressed.last is pressed.shared is not None else []
+    written = apply([*codebooks, *last], pressed.last or cleaned.model)
+    blocks = change_blocks(asked.prune, asked.factorize, press, pressed, dataset, LatencyPlan())
     save_graph(written.model, output)
     before = (*cleaned.log, *(drawn.log if asked.learns else ()))
-    after = (*pressed.log, *timed, *written.log)
-    return stage_result(output, start, [*_as_json(before), *found["log"], *_as_json(after)])
+    after = (*pressed.log, *time_log(blocks), *written.log)
+    result = stage_result(output, start, [*_as_json(before), *found["log"], *_as_json(after)])
+    return replace(result, pruning=blocks["pruning"], factorization=blocks["factorization"])
 
 
 def _as_json(log: Iterable[LogEntry]) -> list[dict[str, str]]:
@@ -74,10 +79,3 @@ def _loss(task: str, dataset: Dataset) -> Loss:
     if dataset.targets is None and task != "classification":
         return loss_of(make_task(task, Path(), dataset.y))  # which says that there are none
     return loss_of(make_task(task, Path(), np.empty(0) if dataset.targets is None else dataset.y))
-
-
-def _timed(press: Press, pressed: Pressed, samples: Dataset) -> list[LogEntry]:
-    """What structured pruning or factorization did to the time."""
-    if pressed.floating is None or not press.changes_shapes:
-        return []
-    return [time_entry(press, pressed.floating, samples, LatencyPlan())]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foldpress.benchmark.changes import CHANGES
 from foldpress.benchmark.report import describe_graph
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
@@ -20,10 +21,13 @@ class StageResult:
     parameters: int
     seconds: float
     log: list[dict[str, str]] = field(default_factory=list)
+    pruning: dict[str, Any] | None = None  # as in report.json, of `prune` alone
+    factorization: dict[str, Any] | None = None  # and of `factorize` alone
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return {**self.__dict__, "output": str(self.output)}
+        facts = {name: value for name, value in self.__dict__.items() if name not in CHANGES or value is not None}
+        return {**facts, "output": str(self.output)}
 
 
 def stage_result(output: Path, start: float, log: list[dict[str, str]]) -> StageResult:

@@ -1,17 +1,20 @@
 """`[data]`: what the network is judged on."""
 
-from pydantic import model_validator
+from typing import Annotated
+
+from pydantic import Field, model_validator
 
 from foldpress.tables.fields import Table
 
 
 class DataTable(Table):
-    """Samples, the task that they pose and, if there is one, a metric of the whole set."""
+    """Samples, the task that they pose and, if there is one, a metric of the whole set; and the output judged."""
 
     source: str
     train: str | None = None
     task: str = "classification"
     metric: str | None = None
+    output: Annotated[int, Field(ge=0, strict=True)] | str | None = None
 
     @model_validator(mode="after")
     def _known_task(self) -> "DataTable":

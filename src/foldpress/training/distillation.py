@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from foldpress.training.checkpoints import Checkpoint
-from foldpress.training.loop import Constraint, Trained, train
+from foldpress.training.loop import Constraint, train
 from foldpress.training.losses import Loss
 from foldpress.training.objective import Objective
 from foldpress.training.plan import Plan
+from foldpress.training.record import Trained
 from foldpress.training.samples import Pool
 from foldpress.training.teachers import Teacher
 

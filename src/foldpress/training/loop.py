@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from foldpress.training.library import load_library
 from foldpress.training.objective import Objective
 from foldpress.training.optimizers import make_optimizer, make_schedule
 from foldpress.training.plan import Plan
+from foldpress.training.record import Record, Trained
 from foldpress.training.samples import Batch, Pool, hold_back, steps
 
 _logger = logging.getLogger(__name__)
@@ -31,36 +32,6 @@ class Constraint(Protocol):
 
     def final(self, step: int, steps: int) -> bool:
         """Whether the network is, by then, all that it is to be; before that, no epoch counts as the best."""
-
-
-@dataclass
-class Record:
-    """The losses of all epochs so far, and the best one by what was held back."""
-
-    losses: list[tuple[float, float]] = field(default_factory=list)
-    epoch: int = 0
-    loss: float = float("inf")
-    weights: dict[str, Any] = field(default_factory=dict)
-
-    def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return dict(self.__dict__)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
-        self.__dict__.update(state)
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A network after training, on the CPU and ready for inference.
-
-    `losses` has, for every epoch, the mean loss of training and that of what was held back (NaN where nothing was).
-    """
-
-    module: torch.nn.Module
-    epoch: int
-    losses: list[tuple[float, float]]
 
 
 def train(

@@ -19,7 +19,8 @@ from foldpress.optimizer.factorize.problem import make_problem
 from foldpress.optimizer.factorize.product import Product
 from foldpress.optimizer.gram import features
 from foldpress.optimizer.layers import Layer
-from foldpress.optimizer.reconstruction import Rows, reconstruct
+from foldpress.optimizer.patches import Rows
+from foldpress.optimizer.reconstruction import reconstruct
 
 _ROUNDS = 2  # of alternating least squares; more change the third digit of the error
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from foldpress.cost import MATRIX_OPERATORS, Shapes
 from foldpress.data import Indices
 from foldpress.graph import add_initializer, initializer, set_initializer
+from foldpress.matmul_nbits import DOMAIN
 from foldpress.optimizer.follow.labels import FIXED, Entangled, Labels
 
 _MOVES = {"Expand", "Slice", "Gather", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Split", "Tile", "Identity"}
@@ -140,10 +141,19 @@ def is_zero(model: ir.Model, value: ir.Value) -> bool:
 
 def weight_inputs(node: ir.Node) -> list[int]:
     """The inputs of a node that are stored weight matrices."""
-    could = {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2), "MatMul": (0, 1)}.get(node.op_type, (1,))
+    could: tuple[int, ...] = {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2), "MatMul": (0, 1), "Einsum": (0, 1)}.get(
+        node.op_type, (1,)
+    )
+    if node.op_type in ("Attention", "MultiHeadAttention") and not is_packed_attention(node):
+        could = ()
     return [
         position for position in could if node.op_type in MATRIX_OPERATORS and there(node, position).is_initializer()
     ]
+
+
+def is_packed_attention(node: ir.Node) -> bool:
+    """Whether a node makes queries, keys and values itself, by one weight."""
+    return node.op_type == "Attention" and node.domain == DOMAIN
 
 
 def fixed(size: int) -> Indices:

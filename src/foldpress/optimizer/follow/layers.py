@@ -103,6 +103,31 @@ def per_channel(following: Following, node: ir.Node) -> list[Axes]:
     return [x]
 
 
+def group_normalization(following: Following, node: ir.Node) -> list[Axes]:
+    """[N, C, …] in groups of channels, which go as a whole; scales and biases are for each channel, or (opset 18) each group."""
+    x, count = following.input(node, 0), node.attributes.get_int("num_groups", 1)
+    why = f"{title(node)} normalizes them in groups"
+    groups = x[1].reshape(count, -1)[:, :1]
+    following.labels.unite(groups, x[1].reshape(count, -1), why)
+    following.labels.freeze(x[2:], f"{title(node)} needs all of them")
+    for position in (1, 2):
+        following.labels.unite(groups, following.input(node, position)[0].reshape(count, -1), why)
+
+    def patch(cut: Cut) -> None:
+        node.attributes["num_groups"] = ir.AttrInt64("num_groups", len(cut.left(groups.ravel())))
+
+    following.patches.append(patch)
+    return [x]
+
+
+def skip_normalization(following: Following, node: ir.Node) -> list[Axes]:
+    """com.microsoft: the layer normalization of a sum, and the sum itself."""
+    inputs = [following.input(node, position) for position in range(len(node.inputs)) if has(node, position)]
+    x = broadcast_axes(following, node, inputs[:2])
+    following.labels.freeze([axes[-1] for axes in inputs], f"{title(node)} needs all of them")
+    return [x if number in (0, 3) else [] for number in range(len(node.outputs))]
+
+
 def over_axes(following: Following, node: ir.Node) -> list[Axes]:
     """Softmax, layer normalization and the like: what they normalize over stays."""
     x = following.input(node, 0)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from foldpress.cost import sample_shapes
-from foldpress.optimizer.follow import layers, layout, pointwise, reshape
+from foldpress.matmul_nbits import DOMAIN
+from foldpress.optimizer.follow import attention, einsum, layers, layout, pointwise, reshape
 from foldpress.optimizer.follow.counts import Counts, follow_counts
 from foldpress.optimizer.follow.following import Axes, Following, fixed, title
 from foldpress.optimizer.follow.labels import Classes, Entangled
@@ -34,6 +35,9 @@ RULES: dict[str, Rule] = {
     "ConvTranspose": layers.transposed_convolution,
     "Gemm": layers.gemm,
     "MatMul": layers.matmul,
+    "Einsum": einsum.einsum,
+    "Attention": attention.attention,
+    "GroupNormalization": layers.group_normalization,
     "Shape": lambda _following, _node: [],  # see counts
     "CumSum": pointwise.along_axis,
     "Resize": pointwise.resized,
@@ -45,6 +49,13 @@ RULES: dict[str, Rule] = {
     "Transpose": layout.transpose,
     "Expand": layout.expand,
     "Tile": layout.tile,
+}
+# Operators that onnxruntime adds to ONNX's own, mostly to put several into one.
+CONTRIB_RULES: dict[str, Rule] = {
+    **dict.fromkeys(("Gelu", "FastGelu", "BiasGelu", "QuickGelu"), pointwise.pointwise),
+    "SkipLayerNormalization": layers.skip_normalization,
+    "Attention": attention.packed_attention,
+    "MultiHeadAttention": attention.multi_head_attention,
 }
 
 
@@ -87,9 +98,10 @@ def _followed(following: Following) -> Following:
 
 
 def _rule(node: ir.Node) -> Rule:
-    if node.domain not in ("", "ai.onnx") or node.op_type not in RULES:
+    rules = {"": RULES, "ai.onnx": RULES, DOMAIN: CONTRIB_RULES}.get(node.domain, {})
+    if node.op_type not in rules:
         raise Entangled(f"{title(node)} needs all of them")
-    return RULES[node.op_type]
+    return rules[node.op_type]
 
 
 def _freeze_inputs(following: Following, node: ir.Node, why: str) -> None:

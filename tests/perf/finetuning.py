@@ -1,0 +1,93 @@
+"""Fine-tuning under masks: ResNet-20 pruned to half of its MACs, before and after training on 2,000 images.
+
+CIFAR-10's 2,000 training images of the shared data, shifted and mirrored; the teacher is the unpruned network. Scored on 5,000
+test images; by content, none of them is among those trained on. Pruned with 512 of the training images, four channels at a time.
+Usage: python tests/perf/finetuning.py [epochs [learning rate [share of the MACs]]]
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+os.environ.setdefault("FOLDPRESS_SHARED", str(SHARED))
+FOLDER = Path(__file__).parents[1] / "data/resnet20"
+
+import copy  # noqa: E402
+
+import numpy as np  # noqa: E402
+import onnx_ir as ir  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from foldpress.cost import graph_cost  # noqa: E402
+from foldpress.data import Dataset, check_disjoint, fit_inputs  # noqa: E402
+from foldpress.exporter.source import build_model, fit_names  # noqa: E402
+from foldpress.finetuning import MaskedNetwork, finetune  # noqa: E402
+from foldpress.graph import input_specs  # noqa: E402
+from foldpress.optimizer.press import Press  # noqa: E402
+from foldpress.optimizer.prune import Prune  # noqa: E402
+from foldpress.runtime import open_session, predict  # noqa: E402
+from foldpress.sources import read_data  # noqa: E402
+from foldpress.training.losses import Loss  # noqa: E402
+from foldpress.training.plan import Plan  # noqa: E402
+from foldpress.training.samples import Pool  # noqa: E402
+from foldpress.training.teachers import Teacher  # noqa: E402
+
+CALIBRATION = 512
+DEFAULTS = (6.0, 1e-3, 0.5)
+
+
+def jittered(images: Tensor) -> Tensor:
+    """Each batch moved by up to four pixels each way, and half of the images mirrored."""
+    down, right = torch.randint(9, (2,)).tolist()
+    moved = functional.pad(images, (4, 4, 4, 4))[:, :, down : down + 32, right : right + 32]
+    mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
+    return torch.where(mirrored, moved.flip(3), moved)
+
+
+def score(graph: ir.Model, data: Dataset) -> float:
+    """Percent right."""
+    outputs = predict(open_session(graph), fit_inputs(data, input_specs(graph)), 50)[0]
+    return 100 * float((outputs.argmax(1) == data.y).mean())
+
+
+def macs(graph: ir.Model) -> int:
+    """Of one image."""
+    return sum(layer.macs or 0 for layer in graph_cost(graph).layers)
+
+
+def main() -> None:
+    """Print accuracy before and after."""
+    given = [float(one) for one in sys.argv[1:]]
+    epochs, rate, share = [*given, *DEFAULTS[len(given) :]]
+    torch.set_num_threads(1)
+    start = time.process_time()
+    baseline = build_model("model:build", os.environ["FOLDPRESS_SHARED"] + "/cifar10/resnet20-12fca82f.th", FOLDER)
+    train = fit_names(baseline, read_data("data:load_train", FOLDER))
+    test = fit_names(baseline, read_data("data:load", FOLDER))
+    check_disjoint({"train": train, "test": test})
+    network = MaskedNetwork(baseline, train)
+    drawn = fit_inputs(train, input_specs(network.graph)).select(
+        np.random.default_rng(6).permutation(len(train))[:CALIBRATION]
+    )
+    press = Press(
+        network.graph, drawn, np.zeros((1, len(drawn)), np.intp), prune=Prune("structured", macs=share), target=None
+    )
+    print(f"baseline {score(network.graph, test):.2f} %", flush=True)
+    hidden = press.masked()[1].model  # computes what the pruned graph does
+    print(f"pruned: {score(hidden, test):.2f} %; {time.process_time() - start:.0f} CPU seconds", flush=True)
+    start = time.process_time()
+    plan = Plan(epochs=int(epochs), batch=64, learning_rate=rate, augment=jittered, patience=None)
+    tuned = finetune(network, press, Pool(train), [Teacher(copy.deepcopy(baseline))], Loss(0.9, 4.0), plan)
+    print(
+        f"fine-tuned, {macs(tuned.model) / macs(network.graph):.1%}: {score(tuned.model, test):.2f} %; {tuned.log[-1].detail}"
+    )
+    print(f"{time.process_time() - start:.0f} CPU seconds")
+
+
+if __name__ == "__main__":
+    main()
