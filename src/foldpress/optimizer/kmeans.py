@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-# More values are summed up in bins of at most this share of their count and of their range: the widest of 256 clusters then
-# still has 16 bins on average.
+# More values than these are summed up in so many bins, none with more than twice its share of their count or of their range:
+# of 256 clusters each still has 16 bins on average.
 BINS = 4096
 _ROWS = 2**21  # values that are solved at once
 
