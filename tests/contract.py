@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("run", "init", "export", "prune", "quantize", "validate", "bench", "gate", "report", "inspect", "pack", "unpack",
+COMMANDS = ("run", "init", "export", "prune", "factorize", "share", "quantize", "validate", "bench", "gate", "report", "inspect", "pack", "unpack",
             "doctor")  # fmt: skip
 STAGES = ("export", "statistics", "precision", "press", "folds", "test", "latency", "agreement")
 GRAPHS = ("exported.onnx", "pruned.onnx", "quantized.onnx")

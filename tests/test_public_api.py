@@ -9,8 +9,8 @@ import pytest
 
 import foldpress
 
-NAMES = ["Dataset", "FoldpressError", "Folds", "Recipe", "Report", "bench", "collect_statistics", "distill", "doctor", "explain", "export", "gate",
-         "init", "inspect", "load_recipe", "load_statistics", "make_folds", "pack", "prune", "quantize", "report", "run",
+NAMES = ["Dataset", "FoldpressError", "Folds", "Recipe", "Report", "bench", "collect_statistics", "distill", "doctor", "explain", "export", "factorize",
+         "gate", "init", "inspect", "load_recipe", "load_statistics", "make_folds", "pack", "prune", "quantize", "report", "run", "share",
          "unpack", "validate"]  # fmt: skip
 
 

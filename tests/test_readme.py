@@ -44,7 +44,7 @@ def test_every_foldpress_command_works_as_written(
     """Catches: an option or an argument that the README has wrong. In order, in one folder, as a reader would."""
     commands = [shlex.split(command) for command in COMMANDS if command.startswith("foldpress ")]
     assert {command[1] for command in commands} == {
-        "run", "export", "distill", "prune", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor", "pack", "unpack",
+        "run", "export", "distill", "prune", "factorize", "share", "quantize", "validate", "bench", "gate", "report", "inspect", "doctor", "pack", "unpack",
     }  # fmt: skip
     monkeypatch.chdir(folder)
     for command in commands:

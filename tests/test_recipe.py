@@ -60,6 +60,28 @@ def test_values_out_of_range_are_refused(table: str, values: dict[str, Any]) -> 
         make_recipe(changed(table, **values), Path())
 
 
+def test_shared_weights_stay_float_unless_int8_is_asked_for() -> None:
+    """Catches codebooks that the default precision takes apart again."""
+    assert make_recipe(changed("share", bits=4), Path()).quantize is None
+    both = changed("share", bits=4) | {"quantize": {"precision": "static"}}
+    assert make_recipe(both, Path()).quantize is not None
+
+
+@pytest.mark.parametrize(
+    ("share", "quantize", "why"),
+    [({"bits": 9}, False, "share.bits"), ({"method": "binary", "bits": 4}, False, "has 1 bit; leave bits out"),
+     ({"epochs": 2}, False, "goes on with the training of .finetune."),
+     ({"epochs": 2, "per": "channel"}, False, "leave method, per and keep_float out"),
+     ({}, {}, "precision = 'auto' would round shared values"), ({}, {"precision": "dynamic"}, "'dynamic' would round"),
+     ({"per": "channel"}, {"precision": "static"}, 'set per = "tensor"'),
+     ({}, {"precision": "static", "weight_passes": "gptq"}, "gptq: they move shared values")],
+)  # fmt: skip
+def test_what_does_not_go_with_shared_weights(share: dict[str, Any], quantize: Any, why: str) -> None:
+    """Catches a codebook that is refused late, or made pointless in silence."""
+    with pytest.raises(RecipeError, match=why):
+        make_recipe(changed("share", **share) | {"quantize": quantize}, Path())
+
+
 @pytest.mark.parametrize(
     ("given", "limit"),
     [(500_000, 500_000), ("500 kB", 500_000), ("500kb", 500_000), ("1.5 MB", 1_500_000), ("2 MiB", 2_097_152), ("64", 64)],

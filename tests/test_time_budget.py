@@ -19,7 +19,7 @@ from foldpress.optimizer.ledger import Curve, Latencies
 from foldpress.optimizer.press import Press, Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.targets import Target, choose_target
-from foldpress.pruned_time import pruning_block, time_log
+from foldpress.pruned_time import change_blocks, time_log
 from foldpress.time_budget import meet_latency
 from topologies import Weights, graph
 
@@ -35,7 +35,7 @@ def network() -> ir.Model:
 
 
 NETWORK = network()  # made once: weights are drawn at random
-CUT = Pressed(NETWORK, None, ())
+CUT = Pressed(NETWORK, None, None, None, ())
 
 
 def press(budget: float, target: Target | None = None) -> Press:
@@ -113,11 +113,11 @@ def test_the_time_of_another_machine_is_refused(tmp_path: Path) -> None:
     ):
         meet_latency(press(0.7, choose_target("tensorrt")), DATA, LatencyPlan(), LatencyCache(LatencyPlan(), tmp_path))
     elsewhere = press(0.7, choose_target("tensorrt"))
-    block = pruning_block(Prune("structured", latency=0.7), elsewhere, CUT, DATA, LatencyPlan())
-    assert block is not None
+    blocks = change_blocks(Prune("structured", latency=0.7), None, elsewhere, CUT, DATA, LatencyPlan())
+    assert (block := blocks["pruning"]) is not None
     assert block["time"] is None
     assert "tensorrt is not this machine" in block["time_why"]
-    assert "not timed" in time_log(block)[0].detail
+    assert "not timed" in time_log(blocks)[0].detail
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,14 @@ def test_the_time_of_another_machine_is_refused(tmp_path: Path) -> None:
 def test_a_cut_that_costs_time_is_told(monkeypatch: pytest.MonkeyPatch, ratio: Ratio, action: str, told: str) -> None:
     """Catches: fewer MACs sold as less time."""
     monkeypatch.setattr(pruned_time, "time_ratio", lambda *_: ratio)
-    block = pruning_block(Prune("structured", macs=0.7), press(0.7), CUT, DATA, LatencyPlan())
-    assert block is not None
+    blocks = change_blocks(Prune("structured", macs=0.7), None, press(0.7), CUT, DATA, LatencyPlan())
+    assert blocks["factorization"] is None
+    assert (block := blocks["pruning"]) is not None
     assert (block["budget"], block["asked"]) == ("macs", 0.7)
     assert [block[f"{name}_left"] for name in ("macs", "parameters", "bytes")] == [1, 1, 1]  # CUT has lost nothing
     assert block["time"]["costs_time"] == (ratio.value > 1.05)
     assert block["time"]["saves_time"] == (ratio.value < 0.95)
-    [entry] = time_log(block)
+    [entry] = time_log(blocks)
     assert entry.action == action
     assert told in entry.detail
 
@@ -143,11 +144,11 @@ def test_zeros_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: a share of the time for weights that are zero and take as long."""
     monkeypatch.setattr(pruned_time, "time_ratio", None)
     zeros = press(0.7).pruning(Prune("2:4"))
-    block = pruning_block(Prune("2:4"), zeros, CUT, DATA, LatencyPlan())
-    assert block is not None
+    blocks = change_blocks(Prune("2:4"), None, zeros, CUT, DATA, LatencyPlan())
+    assert (block := blocks["pruning"]) is not None
     assert block["budget"] is None
     assert "zeros make no kernel faster" in block["time_why"]
-    assert time_log(block) == []
+    assert time_log(blocks) == []
 
 
 def test_fewer_channels_take_less_time() -> None:

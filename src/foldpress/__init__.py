@@ -23,9 +23,11 @@ if TYPE_CHECKING:  # `as` tells type checkers that these are public
     from foldpress.saved import report as report
     from foldpress.stages.distill import distill as distill
     from foldpress.stages.export import export as export
+    from foldpress.stages.factorize import factorize as factorize
     from foldpress.stages.inspect import inspect as inspect
     from foldpress.stages.prune import prune as prune
     from foldpress.stages.quantize import quantize as quantize
+    from foldpress.stages.share import share as share
     from foldpress.stages.validate import validate as validate
     from foldpress.storage.pack import pack as pack
     from foldpress.storage.unpack import unpack as unpack
@@ -46,6 +48,7 @@ _HOMES = {
     "distill": "stages.distill",
     "doctor": "checkup",
     "export": "stages.export",
+    "factorize": "stages.factorize",
     "gate": "saved",
     "init": "templates",
     "inspect": "stages.inspect",
@@ -57,6 +60,7 @@ _HOMES = {
     "quantize": "stages.quantize",
     "report": "saved",
     "run": "pipeline",
+    "share": "stages.share",
     "unpack": "storage.unpack",
     "validate": "stages.validate",
 }

@@ -10,12 +10,12 @@ from foldpress.commands.archive import pack, unpack
 from foldpress.commands.job import init, report, run
 from foldpress.commands.judge import gate, validate
 from foldpress.commands.look import doctor, inspect
-from foldpress.commands.stages import export, prune, quantize
+from foldpress.commands.stages import export, factorize, prune, quantize, share
 from foldpress.commands.time import bench
 from foldpress.commands.train import distill
 
 _COMMANDS: tuple[Callable[..., None], ...] = (  # in the order of `--help`
-    run, init, export, distill, prune, quantize, validate, bench, gate, report, inspect, pack, unpack, doctor,
+    run, init, export, distill, prune, factorize, share, quantize, validate, bench, gate, report, inspect, pack, unpack, doctor,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
 
+from foldpress.codebook_weights import codebook, stored_places
 from foldpress.contrib import use_standard_operators
 from foldpress.einsum import letters_of, multiplications
 from foldpress.external import light_proto
@@ -147,9 +148,11 @@ def _inferred(proto: onnx.ModelProto) -> Shapes:
 
 
 def stored_weight(model: ir.Model, value: ir.Value | None) -> ir.Value | None:
-    """The stored tensor that a node's weight comes from, looking through Q/DQ and scaled integers; None if computed."""
+    """The stored tensor that a node's weight comes from, behind Q/DQ, scaled integers and codebooks; None if computed."""
     while value is not None and value.name not in model.graph.initializers:
         producer = value.producer()
+        if producer is not None and (places := stored_places(model, value)) is not None:
+            return places
         if producer is None or not (producer.op_type in _PAIR or scales_integers(producer)):
             return None
         value = producer.inputs[0]
@@ -255,7 +258,7 @@ def _weights(model: ir.Model) -> list[ir.Value]:
     used_as_scale = {
         value.name
         for node in model.graph
-        for position in ((1,) if scales_integers(node) else _SCALES.get(node.op_type, ()))
+        for position in _not_weights(model, node)
         if position < len(node.inputs) and (value := node.inputs[position]) is not None
     }
     return [
@@ -263,6 +266,17 @@ def _weights(model: ir.Model) -> list[ir.Value]:
         for name, value in model.graph.initializers.items()
         if name not in used_as_scale and value.dtype not in _NOT_WEIGHTS
     ]
+
+
+def _not_weights(model: ir.Model, node: ir.Node) -> tuple[int, ...]:
+    """Positions of inputs that hold scales, zero points, or the values of a codebook and where those of each channel start."""
+    if scales_integers(node):
+        return (1,)
+    if stored_places(model, node.outputs[0]) is not None:
+        return (0,)
+    if node.op_type == "Add" and any(stored_places(model, use.node.outputs[0]) for use in node.outputs[0].uses()):
+        return (1,)
+    return _SCALES.get(node.op_type, ())
 
 
 def _weight_shape(value: ir.Value) -> tuple[int, ...]:
@@ -282,7 +296,10 @@ def _precision(value: ir.Value) -> str:
 
 def _zeros(model: ir.Model, value: ir.Value) -> int:
     packed = _in_blocks(value)
-    array = initializer(model, value) if packed is None else stored_integers(model, packed)
+    array = stored_integers(model, packed) if packed is not None else initializer(model, value)
+    values = codebook(model, value)
+    if values is not None and values[0] != 0:
+        return 0  # a place is counted, not what it stands for
     return 0 if array is None else int(array.size - np.count_nonzero(array))
 
 

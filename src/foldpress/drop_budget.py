@@ -1,4 +1,4 @@
-"""Pruning to a largest drop: the smallest share of the MACs that loses no more, on samples that the pruning has not seen.
+"""Pruning or factorization to a largest drop: the smallest share of the MACs that loses no more, on samples that it has not seen.
 
 The samples that a round may look at are divided in two. The network is pruned by one half and scored on the other, and the
 other way round, so every sample is scored once; the share is found by bisection. Neither the test split nor the fold
@@ -7,6 +7,7 @@ that a round is judged on is looked at, so each round has a share of its own.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from foldpress.benchmark.scoring import Task
 from foldpress.data import Array, Dataset
@@ -19,6 +20,8 @@ from foldpress.runtime import open_session, predict
 
 _SHARES = tuple(share / 100 for share in range(95, 9, -5))  # of the MACs; finer steps differ by less than chance does
 _NAME = "max-drop"
+
+Stage = Literal["prune", "factorize"]
 
 # Sum of what each sample loses: from samples, the baseline's outputs and those of the pruned network.
 Loss = Callable[[Dataset, list[Array], list[Array]], float]
@@ -43,51 +46,58 @@ def loss_of(task: Task) -> Loss:
     return loss
 
 
-def meet_drop(press: Press, loss: Loss, fold: int | None = None, repeat: int = 0) -> Found:
-    """The smallest share of the MACs at which samples that pruning has not seen lose at most `max_drop` on average.
+def meet_drop(press: Press, loss: Loss, fold: int | None = None, repeat: int = 0, *, stage: Stage = "prune") -> Found:
+    """The smallest share of the MACs at which samples that a stage has not seen lose at most `max_drop` by it on average.
 
     Args:
-        press: its `prune` has a largest drop.
+        press: what it asks of the stage has a largest drop; the stages before it are settled.
         loss: what is lost on some samples.
+        stage: pruning, or factorization of what pruning has left.
         fold: the one that is to be judged, which is left out; None for the graph that ships.
         repeat: that the fold belongs to.
 
     Raises:
         RequestError: even the largest share loses more; says how much.
     """
-    prune = press.prune
-    assert prune is not None  # noqa: S101  # it is what the caller asks for
-    assert prune.max_drop is not None  # noqa: S101
+    asked = getattr(press, stage)
     halves = press.halves(fold, repeat)
     judge = "for the graph that ships" if fold is None else f"without fold {fold}"
     good, bad, drop_at, log = -1, len(_SHARES), {}, []
     while bad - good > 1:
         middle = (good + bad) // 2
-        drop = drop_at[middle] = _drop(halves.pruning(replace(prune, macs=_SHARES[middle], max_drop=None)), loss)
-        fits = drop is not None and drop <= prune.max_drop
+        drop = drop_at[middle] = _drop(asking(halves, stage, macs=_SHARES[middle], max_drop=None), loss, stage)
+        fits = drop is not None and drop <= asked.max_drop
         good, bad = (middle, bad) if fits else (good, middle)
         log.append(LogEntry(_NAME, judge, "done" if fits else "declined", _told(_SHARES[middle], drop)))
     if good < 0:
         least = drop_at[0]
         raise RequestError(
-            f"max_drop = {prune.max_drop:g} cannot be met: {_told(_SHARES[0], least)}",
-            mend="leave [prune] out" if least is None else f"ask for max_drop = {least + 5e-4:.3f} or more",
+            f"max_drop = {asked.max_drop:g} cannot be met: {_told(_SHARES[0], least)}",
+            mend=f"leave [{stage}] out" if least is None else f"ask for max_drop = {least + 5e-4:.3f} or more",
         )
     return Found(_SHARES[good], tuple(log))
 
 
-def _drop(halves: Press, loss: Loss) -> float | None:
+def asking(press: Press, stage: Stage, **changes: Any) -> Press:
+    """The same press with changes to what it asks of a stage; factorization, which comes last, is left out for pruning."""
+    if stage == "prune":
+        assert press.prune is not None  # noqa: S101  # it is what the caller asks for
+        return press.factorizing(None).pruning(replace(press.prune, **changes))
+    assert press.factorize is not None  # noqa: S101
+    return press.factorizing(replace(press.factorize, **changes))
+
+
+def _drop(halves: Press, loss: Loss, stage: Stage) -> float | None:
     """What is lost on average by halves that were not seen; None where so much cannot be cut."""
-    baseline = open_session(halves.model)
     total, count = 0.0, 0
     for half in (0, 1):
         try:
-            pruned = halves.without(half).pruned
+            made = halves.without(half)
         except BudgetError:
             return None
-        assert pruned is not None  # noqa: S101  # it was asked for
+        graphs = (made.pruned if stage == "factorize" else None) or halves.model, made.floating or halves.model
         unseen = halves.held_out(half)
-        both = [predict(one, unseen, batch_size(halves.model)) for one in (baseline, open_session(pruned))]
+        both = [predict(open_session(graph), unseen, batch_size(halves.model)) for graph in graphs]
         total, count = total + loss(unseen, *both), count + len(unseen)
     return total / count
 

@@ -25,6 +25,7 @@ from foldpress.optimizer.structured import cut
 if TYPE_CHECKING:
     import torch
 
+    from foldpress.codebook_tuning import Tuning
     from foldpress.exporter.origins import Origins
     from foldpress.training.checkpoints import Checkpoint
     from foldpress.training.loop import Constraint
@@ -105,6 +106,7 @@ def finetune(
     plan: "Plan",
     *,
     gradual: bool = False,
+    tuning: "Tuning | None" = None,
     checkpoint: "Checkpoint | None" = None,
     **features: Any,
 ) -> PassResult:
@@ -118,6 +120,7 @@ def finetune(
         loss: of a batch.
         plan: how long, how fast.
         gradual: let masks of single weights grow while it learns; else they are all there from the start.
+        tuning: of values that the weights which are left are to share, or None.
         checkpoint: where its state is kept.
         **features: that are compared.
 
@@ -153,6 +156,8 @@ def finetune(
         label=label,
         **features,
     )
+    if tuning is not None:
+        tuning.run(network.module, pool, teachers, loss, plan, **features)
     pruned = network.pruned(masks)
     return PassResult(pruned.model, (*repaired.log, _entry(trained, stays)))
 

@@ -91,14 +91,14 @@ def _times(
     key, widths = f"{press.describe()} {signature(part, press.keep_float)}", counts(group)
     known = {int(count): time for count, time in cache.read(key).items() if count.isdigit()}
     if not known.keys() >= set(widths):
-        graphs = {str(count): _pressed(press, at_width(part, group.name, count), feed) for count in widths}
+        graphs = {str(count): pressed_part(press, at_width(part, group.name, count), feed) for count in widths}
         measured = time_graphs(graphs, feed, replace(plan, processes=1, seconds=_SECONDS))
         cache.keep({key: measured})
         known = {int(count): time for count, time in measured.items()}
     return {count: known[count] for count in widths}
 
 
-def _pressed(press: Press, part: ir.Model, feed: Dataset) -> ir.Model:
+def pressed_part(press: Press, part: ir.Model, feed: Dataset) -> ir.Model:
     """A part at the precision that ships, or float where that precision has nothing to do in it."""
     try:
         return press.rough(part, feed)

@@ -1,6 +1,6 @@
 """The main job, top to bottom: the only place that knows the order of the stages.
 
-PyTorch model ──exporter──▶ float32 graph ──training──▶ the same or a student's ──optimizer──▶ pruned, int8 graph
+PyTorch model ──exporter──▶ float32 graph ──training──▶ the same or a student's ──optimizer──▶ pruned, shared, int8 graph
 ──benchmark──▶ verdict
 """
 
@@ -22,7 +22,7 @@ from foldpress.job import Job, open_job
 from foldpress.judging import answers, judge, judged
 from foldpress.origin import parity_log
 from foldpress.pressing import Pressing
-from foldpress.products import EXPORTED, PRUNED, QUANTIZED, artifact, graphs, trained
+from foldpress.products import EXPORTED, PRESSED, artifact, graphs, trained
 from foldpress.provenance import manifest_facts, stage_key
 from foldpress.recipe import Recipe, load_recipe
 from foldpress.rundir import RunDir
@@ -50,7 +50,7 @@ class Report:
 
 
 def run(recipe: Recipe | Path | str, output: Path | str = "foldpress-run", *, resume: bool = False) -> Report:
-    """The whole job: export, prune, quantize, benchmark, check on held-out folds and the test split, judge, report.
+    """The whole job: export, prune, factorize, quantize, benchmark, check on held-out folds and the test split, judge, report.
 
     Args:
         recipe: a recipe, or the path of one.
@@ -76,13 +76,13 @@ def _facts(here: RunDir, job: Job) -> dict[str, Any]:
     here.stage("statistics", [_STATISTICS], press.collect)
     chosen = here.stage("precision", [], press.choose)
     press.settle(chosen)
-    pressed = here.stage("press", [f"{PRUNED}*", f"{QUANTIZED}*"], lambda: press.ship(here))
+    pressed = here.stage("press", [f"{name}*" for name in PRESSED], lambda: press.ship(here))
     scores = judge(here, job, press, predictions, chosen)
     here.stage("latency", ["evidence/latency.json"], lambda: _measure(here, job))
     agreed = here.stage("agreement", [], lambda: _agree(here, job))
     log = planned + parity_log(exported["parity"]) + taught + chosen["log"] + pressed["log"]
     return run_facts(here, job, scores) | exported | agreed | {
-        "judged": judged(job), "pruning": pressed.get("pruning"), "log": log,
+        "judged": judged(job), "pruning": pressed["pruning"], "factorization": pressed["factorization"], "log": log,
     }  # fmt: skip
 
 

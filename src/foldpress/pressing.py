@@ -8,11 +8,13 @@ from typing import Any
 import onnx_ir as ir
 
 from foldpress.benchmark.scoring import Task
-from foldpress.drop_budget import loss_of, meet_drop
+from foldpress.drop_budget import loss_of
 from foldpress.folds import Folds
 from foldpress.graph import remove_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.codebook_file import CodebookFile
 from foldpress.optimizer.collection import Collection
+from foldpress.optimizer.factorize.request import Factorization
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press, Pressed
@@ -22,11 +24,12 @@ from foldpress.optimizer.samples import calibration_rows, shortage
 from foldpress.optimizer.static_int8 import refuse_quantized
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.precision import Precision
-from foldpress.products import PRUNED, QUANTIZED
-from foldpress.pruned_time import pruning_block, time_log
+from foldpress.products import FACTORIZED, PRUNED, QUANTIZED, SHARED
+from foldpress.pruned_time import change_blocks, time_log
 from foldpress.recipe import Recipe
 from foldpress.rundir import RunDir
-from foldpress.settling import settle, settled
+from foldpress.settling import settle, settle_round, settled
+from foldpress.tables.factorize import FactorizeTable
 from foldpress.tables.prune import PruneTable
 from foldpress.tables.quantize import QuantizeTable
 from foldpress.weight_passes import choose_weights
@@ -50,7 +53,7 @@ class Pressing:
         self.recipe, self.folds, self._store, self._loss = recipe, folds, store, loss_of(task)
         self._rounds: dict[tuple[int, int], Press] = {}  # those that are pressed otherwise than what ships
         self._plan = recipe.benchmark.plans(recipe.folds.seed)[0]
-        if recipe.prune is not None or recipe.quantize is not None:
+        if any(table is not None for table in (recipe.prune, recipe.factorize, recipe.share, recipe.quantize)):
             refuse_quantized(baseline)
         self.cleaned = apply(clean_up(), baseline)
         table = recipe.quantize or QuantizeTable()
@@ -60,6 +63,8 @@ class Pressing:
             folds.development.select(rows),
             folds.numbers[:, rows],
             prune=_prune(recipe.prune),
+            factorize=_factorization(recipe.factorize),
+            share=None if recipe.share is None else recipe.share.asked(),
             target=_target(recipe),
             ranges=table.calibration,
             precision=Precision(table.precision, table.bits),
@@ -80,10 +85,11 @@ class Pressing:
     def choose(self) -> dict[str, Any]:
         """What `settle` takes: all that the recipe leaves open, decided here."""
         found = settle(self.press, self.folds.development, self._plan, self._loss)
-        if self.press.prune is not None and self.press.prune.max_drop is not None:
-            rounds = [meet_drop(self.press, self._loss, *self.folds.left_out(*one)) for one in self.folds.rounds()]
-            found["rounds"] = [one.share for one in rounds]
-            found["log"] += [entry.as_json() for one in rounds for entry in one.log]
+        if any(asked is not None and asked.max_drop is not None for asked in (self.press.prune, self.press.factorize)):
+            left_out = [self.folds.left_out(*one) for one in self.folds.rounds()]
+            rounds = [settle_round(self.press, found, self._loss, *one) for one in left_out]
+            found["rounds"] = rounds
+            found["log"] += [entry for one in rounds for entry in one["log"]]
         return found
 
     def settle(self, found: dict[str, Any]) -> None:
@@ -91,24 +97,30 @@ class Pressing:
         asked = self.press
         self.press = settled(asked, found)
         if "rounds" in found:
-            shares = zip(self.folds.rounds(), found["rounds"], strict=True)
-            self._rounds = {one: settled(asked, found, macs=share) for one, share in shares}
+            rounds = zip(self.folds.rounds(), found["rounds"], strict=True)
+            self._rounds = {one: settled(asked, own) for one, own in rounds}
 
     def ship(self, here: RunDir) -> dict[str, Any]:
         """Write the graphs that learned from all folds."""
         pressed = self.press.ship()
         last = lean(keep_metadata=self.recipe.quantize is not None and self.recipe.quantize.keep_metadata)
         log = [*self.cleaned.log, *self.shortage, *pressed.log]
-        asked = _prune(self.recipe.prune)
-        pruning = pruning_block(asked, self.press, pressed, self.folds.development, self._plan)
-        log += time_log(pruning)
-        for graph, name in ((pressed.pruned, PRUNED), (pressed.quantized, QUANTIZED)):
+        asked = _prune(self.recipe.prune), _factorization(self.recipe.factorize)
+        blocks = change_blocks(*asked, self.press, pressed, self.folds.development, self._plan)
+        log += time_log(blocks)
+        made = {
+            PRUNED: pressed.pruned,
+            FACTORIZED: pressed.factorized,
+            SHARED: pressed.shared,
+            QUANTIZED: pressed.quantized,
+        }
+        for name, graph in made.items():
             remove_graph(here / name)
             if graph is not None:
-                written = apply(last, graph)
+                written = apply([CodebookFile(), *last] if name == SHARED else last, graph)
                 save_graph(written.model, here / name)
                 log += written.log
-        return {"log": [entry.as_json() for entry in log], "pruning": pruning}
+        return {"log": [entry.as_json() for entry in log], **blocks}
 
     def rounds(self) -> Iterator[tuple[int, int, ir.Model]]:
         """Every repeat and fold, with the graph made without that fold."""
@@ -121,11 +133,15 @@ class Pressing:
         return self._last(self.press.ship())
 
     def _last(self, pressed: Pressed) -> ir.Model:
-        return pressed.quantized or pressed.pruned or self.cleaned.model
+        return pressed.last or self.cleaned.model
 
 
 def _prune(table: PruneTable | None) -> Prune | None:
     return None if table is None else Prune(table.method, **table.model_dump(exclude={"method"}))
+
+
+def _factorization(table: FactorizeTable | None) -> Factorization | None:
+    return None if table is None else Factorization(**table.model_dump())
 
 
 def _target(recipe: Recipe) -> Target | None:

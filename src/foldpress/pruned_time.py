@@ -1,20 +1,24 @@
-"""What pruning did to the time: the pruned graph in turns with the unpruned one, both in the precision that ships."""
+"""What pruning and factorization did: which shares are left, and the time in turns with the graph before, both in the precision
+that ships.
+"""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import onnx_ir as ir
 
+from foldpress.benchmark.changes import told_time
 from foldpress.benchmark.latency import block_medians
 from foldpress.benchmark.plan import LatencyPlan
-from foldpress.benchmark.pruning import told_time
 from foldpress.benchmark.ratios import Ratio, ratio_of
 from foldpress.choice import elsewhere
 from foldpress.cost import graph_cost
 from foldpress.data import Dataset
 from foldpress.graph import save_graph
+from foldpress.optimizer.factorize.request import Factorization
 from foldpress.optimizer.ledger import Counted
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press, Pressed
@@ -22,6 +26,8 @@ from foldpress.optimizer.prune import Prune
 
 _PROCESSES, _SECONDS = 3, 3.0  # enough for an interval of one or two percent
 
+_ZEROS = "unstructured", "2:4"  # methods by which no layer changes its shape
+_ENTRIES = {"pruning": "pruned-time", "factorization": "factorized-time"}
 _BUDGETS = "macs", "parameters", "bytes", "latency", "max_drop", "sparsity", "threshold"
 
 
@@ -41,22 +47,37 @@ def time_ratio(reference: ir.Model, graph: ir.Model, samples: Dataset, plan: Lat
     return ratio_of(mine, theirs)
 
 
-def pruning_block(
-    asked: Prune | None, press: Press, pressed: Pressed, samples: Dataset, plan: LatencyPlan
-) -> dict[str, Any] | None:
-    """The `pruning` of report.json: what was asked for, which shares are left, and what it did to the time.
+def change_blocks(
+    prune: Prune | None,
+    factorize: Factorization | None,
+    press: Press,
+    pressed: Pressed,
+    samples: Dataset,
+    plan: LatencyPlan,
+) -> dict[str, dict[str, Any] | None]:
+    """`pruning` and `factorization` of report.json, each None where it was not asked for.
 
-    None where nothing was to be pruned. Shares are those of the layers, as budgets count them, before quantization; the time is
-    that of the graph that ships beside the unpruned one in the same precision.
+    They say what was asked for, which shares are left, and what it did to the time. Shares are those of the layers, as budgets
+    count them, before quantization; the time is that of the graph that ships beside the one that nothing was cut from in the
+    same precision. Where both were asked for it is that of the two together.
     """
-    if asked is None or pressed.pruned is None:
-        return None
-    budget = next((name for name in _BUDGETS if getattr(asked, name) is not None), None)
+    before = pressed.pruned or press.model
+    made = {"pruning": (prune, press.model, pressed.pruned), "factorization": (factorize, before, pressed.factorized)}
+    done = [name for name, (asked, _, after) in made.items() if asked is not None and after is not None]
+    time = _time(press, pressed, " and ".join(done), samples, plan) if done else {}
+    blocks: dict[str, dict[str, Any] | None] = dict.fromkeys(made)
+    for name, (asked, old, new) in made.items():
+        if asked is not None and new is not None:
+            blocks[name] = _asked(asked) | _left(old, new) | time
+    return blocks
+
+
+def _asked(asked: Prune | Factorization) -> dict[str, Any]:
+    budget = next((name for name in _BUDGETS if getattr(asked, name, None) is not None), None)
     found: dict[str, Any] = {"method": asked.method, "budget": budget, "asked": budget and getattr(asked, budget)}
     if budget is None:
         found |= dict.fromkeys(("budget_why", "asked_why"), f"{asked.method} takes no budget")
-    found |= _left(press.model, pressed.pruned)
-    return found | _time(press, pressed.quantized or pressed.pruned, samples, plan)
+    return found
 
 
 def _left(before: ir.Model, after: ir.Model) -> dict[str, Any]:
@@ -71,17 +92,17 @@ def _left(before: ir.Model, after: ir.Model) -> dict[str, Any]:
     return found
 
 
-def _time(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPlan) -> dict[str, Any]:
-    if not press.removes_channels:
+def _time(press: Press, pressed: Pressed, of: str, samples: Dataset, plan: LatencyPlan) -> dict[str, Any]:
+    if pressed.last is None or not press.changes_shapes:
         return {"time": None, "time_why": "single weights went, and zeros make no kernel faster"}
     if why := elsewhere(press.target, plan.provider):
         return {"time": None, "time_why": why}
     brief = replace(plan, processes=min(plan.processes, _PROCESSES), seconds=min(plan.seconds, _SECONDS))
-    ratio = time_ratio(press.unpruned(), graph, samples, brief)
+    ratio = time_ratio(press.unpruned(), pressed.last, samples, brief)
     decided, alone = ratio.excludes_one(), "one process was run, and an interval needs two"
     return {
         "time": {
-            "provider": plan.provider, "batch": plan.batch, "threads": plan.threads, "precision": press.describe(),
+            "of": of, "provider": plan.provider, "batch": plan.batch, "threads": plan.threads, "precision": press.describe(),
             "ratio": ratio.value, "low": ratio.low, "high": ratio.high,
             "costs_time": decided and ratio.value > 1, "saves_time": decided and ratio.value < 1,
             **(dict.fromkeys(("low_why", "high_why"), alone) if ratio.low is None else {}),
@@ -89,11 +110,13 @@ def _time(press: Press, graph: ir.Model, samples: Dataset, plan: LatencyPlan) ->
     }  # fmt: skip
 
 
-def time_log(block: dict[str, Any] | None) -> list[LogEntry]:
-    """The same for the log, where channels went."""
-    if block is None or block["method"] != "structured":
+def time_log(blocks: Mapping[str, dict[str, Any] | None]) -> list[LogEntry]:
+    """The same for the log, once, where layers changed."""
+    found = [(name, block) for name, block in blocks.items() if block is not None and block["method"] not in _ZEROS]
+    if not found:
         return []
+    name, block = found[-1]
+    name = _ENTRIES[name]
     if block["time"] is None:
-        return [LogEntry("pruned-time", "graph", "declined", f"not timed: {block['time_why']}")]
-    told = told_time(block["time"])
-    return [LogEntry("pruned-time", "graph", "declined" if block["time"]["costs_time"] else "done", told)]
+        return [LogEntry(name, "graph", "declined", f"not timed: {block['time_why']}")]
+    return [LogEntry(name, "graph", "declined" if block["time"]["costs_time"] else "done", told_time(block["time"]))]

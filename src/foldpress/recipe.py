@@ -11,12 +11,14 @@ from foldpress.errors import RecipeError
 from foldpress.tables.benchmark import BenchmarkTable
 from foldpress.tables.complaints import complaints
 from foldpress.tables.data import DataTable
+from foldpress.tables.factorize import FactorizeTable
 from foldpress.tables.fields import Table
 from foldpress.tables.folds import FoldsTable
 from foldpress.tables.gate import GateTable
 from foldpress.tables.model import ModelTable
 from foldpress.tables.prune import PruneTable
 from foldpress.tables.quantize import QuantizeTable
+from foldpress.tables.share import ShareTable
 from foldpress.tables.train import DistillTable, FinetuneTable, TrainTable
 
 _Table = TypeVar("_Table", bound=Table)
@@ -31,6 +33,8 @@ class Recipe(Table):
     distill: DistillTable | None = None
     prune: PruneTable | None = None
     finetune: FinetuneTable | None = None
+    factorize: FactorizeTable | None = None
+    share: ShareTable | None = None
     quantize: Annotated[QuantizeTable | None, BeforeValidator(lambda given: None if given is False else given)] = (
         QuantizeTable()
     )
@@ -38,6 +42,22 @@ class Recipe(Table):
     gate: GateTable
     _folder: Path = PrivateAttr(default=Path())
     _name: str = PrivateAttr(default="recipe.toml")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_weights_stay_float(cls, document: Any) -> Any:
+        """Codebooks make a file small, not fast: int8 comes on top only where it is asked for."""
+        if isinstance(document, dict) and "share" in document:
+            return {"quantize": False} | document
+        return document
+
+    @model_validator(mode="after")
+    def _shared_values_survive(self) -> "Recipe":
+        if self.share is not None and self.share.epochs is not None and self.finetune is None:
+            raise ValueError("share.epochs goes on with the training of [finetune], which is not there")
+        if self.share is not None and self.quantize is not None:
+            self.share.check_with(self.quantize)
+        return self
 
     @model_validator(mode="after")
     def _training_has_what_it_needs(self) -> "Recipe":

@@ -110,6 +110,7 @@ class Training:
         return finetune(
             network, pressing.press, self._pool(table, network.module), self._teachers(table), self._loss(table),
             make_plan(table, self.recipe.folder), gradual=table.gradual, checkpoint=checkpoint,
+            tuning=None if self.recipe.share is None else self.recipe.share.tuning(),
             features=table.features, feature_weight=table.feature_weight,
         )  # fmt: skip
 

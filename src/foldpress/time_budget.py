@@ -7,7 +7,11 @@ predicted, until what is measured meets the budget.
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+import onnx_ir as ir
 
 from foldpress.benchmark.plan import LatencyPlan
 from foldpress.choice import elsewhere
@@ -39,8 +43,17 @@ class Settled:
     log: tuple[LogEntry, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """What a table makes of a target: which cuts these are, the share of the time that it predicts, and the graph, unrepaired."""
+
+    cuts: tuple[Any, ...]
+    predicted: float
+    graph: ir.Model
+
+
 @dataclass(frozen=True)
-class _Trial:
+class Trial:
     """A share that the table was asked for, what it predicted, and what was measured."""
 
     target: float
@@ -73,34 +86,66 @@ def meet_latency(press: Press, samples: Dataset, plan: LatencyPlan, cache: Laten
     measured = replace(prune, latencies=table.latencies)
     key = _digest(press, measured, table.latencies)
     if known := cache.read(key):
-        best = _Trial(known["target"], known["predicted"], known["measured"])
-        log = [_entry("done", best, "taken over from an earlier run on this machine")]
+        best, log = taken_over(known)
     else:
-        search = _Search(press, measured, table.latencies, samples, plan)
-        best = search.best(prune.latency)
-        log = [_entry("done" if trial is best else "declined", trial) for trial in search.tried]
+        best, log = _search(press, measured, table.latencies, samples, plan).run(prune.latency)
         cache.keep({key: best.__dict__})
     return Settled(replace(measured, latency=best.target), (*table.log, *log))
 
 
-class _Search:
-    """Trials of one network, and the interval that the right target lies in."""
+def taken_over(known: Mapping[str, float]) -> tuple[Trial, list[LogEntry]]:
+    """What an earlier search came to, and the log of it."""
+    best = Trial(known["target"], known["predicted"], known["measured"])
+    return best, [_entry("done", best, "taken over from an earlier run on this machine")]
 
-    def __init__(self, press: Press, prune: Prune, latencies: Latencies, samples: Dataset, plan: LatencyPlan) -> None:
-        self._press, self._prune, self._samples, self._plan = press, prune, samples, plan
-        self._reference = press.unpruned()
-        self._ledger = LatencyLedger(press.model, prunable(press.model, press.protected)[0], latencies)
-        least = {name: min(curve.milliseconds) for name, curve in latencies.curves.items()}
-        self._least = self._ledger.predict(least) / self._ledger.total
-        self.tried: list[_Trial] = []
-        self._measured: dict[tuple[int, ...], float] = {}  # by the widths of all groups
 
-    def best(self, budget: float) -> _Trial:
-        """The trial that meets a budget, or comes closest below it.
+def _search(press: Press, prune: Prune, latencies: Latencies, samples: Dataset, plan: LatencyPlan) -> "Search":
+    ledger = LatencyLedger(press.model, prunable(press.model, press.protected)[0], latencies)
+    least = {name: min(curve.milliseconds) for name, curve in latencies.curves.items()}
+
+    def sketch(target: float) -> Sketch:
+        widths, graph = press.pruning(replace(prune, latency=target)).sketch()
+        return Sketch(tuple(widths.values()), ledger.predict(widths) / ledger.total, graph)
+
+    return Search(sketch, ledger.predict(least) / ledger.total, press.unpruned(), samples, plan)
+
+
+class Search:
+    """Trials of one network, and the interval that the right target lies in.
+
+    Args:
+        sketch: what a share of the predicted time comes to.
+        least: the smallest share that can be predicted.
+        reference: what the share is of.
+        samples: real inputs to time on.
+        plan: where to time.
+        table: of the recipe that asks for it.
+    """
+
+    def __init__(
+        self,
+        sketch: Callable[[float], Sketch],
+        least: float,
+        reference: ir.Model,
+        samples: Dataset,
+        plan: LatencyPlan,
+        table: str = "prune",
+    ) -> None:
+        self._sketch, self._least, self._reference = sketch, least, reference
+        self._samples, self._plan, self._table = samples, plan, table
+        self.tried: list[Trial] = []
+        self._measured: dict[tuple[Any, ...], float] = {}  # by the cuts
+
+    def run(self, budget: float) -> tuple[Trial, list[LogEntry]]:
+        """The trial that meets a budget, or comes closest below it, and the log of all.
 
         Raises:
             BudgetError: none is fast enough.
         """
+        best = self._best(budget)
+        return best, [_entry("done" if trial is best else "declined", trial) for trial in self.tried]
+
+    def _best(self, budget: float) -> Trial:
         low, high, target = self._least, 1.0, max(budget, self._least)
         while len(self.tried) < _ROUNDS and high - low > _OVER * budget / 2:
             trial = self._try(target)
@@ -114,25 +159,24 @@ class _Search:
             target = proposed if new and low <= proposed < high else (low + high) / 2
         return self._closest(budget)
 
-    def _closest(self, budget: float) -> _Trial:
+    def _closest(self, budget: float) -> Trial:
         close = [trial for trial in self.tried if trial.measured <= (1 + _WITHIN) * budget]
         if not close:
-            least = min(trial.measured for trial in self.tried)
-            raise BudgetError(
-                "latency", budget, least, "cut as far as it may be, the graph takes a share of its time of"
-            )
+            least = min((trial.measured for trial in self.tried), default=1.0)  # none, where nothing saves time
+            why = "cut as far as it may be, the graph takes a share of its time of"
+            raise BudgetError("latency", budget, least, why, self._table)
         return max(close, key=lambda trial: (trial.measured <= (1 + _OVER) * budget, trial.measured))
 
-    def _try(self, target: float) -> _Trial:
-        asked = replace(self._prune, latency=target * (1 + 1e-9))  # rounding must not make the least too little
-        widths, graph = self._press.pruning(asked).sketch()
-        if (key := tuple(widths.values())) not in self._measured:
-            self._measured[key] = time_ratio(self._reference, graph, self._samples, enough(self._plan)).value
-        self.tried.append(_Trial(target, self._ledger.predict(widths) / self._ledger.total, self._measured[key]))
+    def _try(self, target: float) -> Trial:
+        made = self._sketch(target * (1 + 1e-9))  # rounding must not make the least too little
+        if made.cuts not in self._measured:
+            ratio = time_ratio(self._reference, made.graph, self._samples, enough(self._plan))
+            self._measured[made.cuts] = ratio.value
+        self.tried.append(Trial(target, made.predicted, self._measured[made.cuts]))
         return self.tried[-1]
 
 
-def _entry(action: str, trial: _Trial, why: str = "") -> LogEntry:
+def _entry(action: str, trial: Trial, why: str = "") -> LogEntry:
     detail = f"asked for {trial.target:.3f}, predicted {trial.predicted:.3f}, measured {trial.measured:.3f} of the time"
     return LogEntry(_NAME, "search", "done" if action == "done" else "declined", f"{detail}; {why}" if why else detail)
 

@@ -60,7 +60,7 @@ def build_student(table: DistillTable, folder: Path) -> "torch.nn.Module":
         return build_model(str(table.student), table.weights, folder)
 
 
-def check_task(name: str, output: int = 0) -> None:
+def check_task(name: str, output: int | None = None) -> None:
     """Refuse what no loss is known for.
 
     Raises:

@@ -11,6 +11,8 @@ WeightPass = Literal["equalization", "smooth", "gptq", "bias-correction"]
 # bias correction does most of what they do, at a tenth of the time.
 AUTO: tuple[WeightPass, ...] = ("bias-correction",)
 AUTO_DEPTHWISE: tuple[WeightPass, ...] = ("equalization", "gptq", "bias-correction")
+# Those that leave weights where they share values.
+KEEP_VALUES: tuple[WeightPass, ...] = ("bias-correction",)
 
 
 def choose_weights(asked: str | Sequence[str], precision: str = "static") -> tuple[WeightPass, ...] | None:

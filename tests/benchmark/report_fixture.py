@@ -55,8 +55,9 @@ def report(evidence: Evidence) -> Report:
                      "classes": classes_block(evidence.test, CONFIDENCE)},
         "graphs": {name: dict(zip(("bytes", "parameters", "macs", "sparsity", "sha256"), costs, strict=True))
                    for name, costs in zip(GRAPHS, COSTS, strict=True)},
+        "factorization": None, "factorization_why": "[factorize] was not asked for",
         "pruning": {"method": "structured", "budget": "macs", "asked": 0.8, "macs_left": 0.799, "parameters_left": 0.81,
-                    "bytes_left": 0.81, "time": {"provider": PROVIDER, "batch": 1, "threads": 1, "precision": "static x86-vnni",
+                    "bytes_left": 0.81, "time": {"of": "pruning", "provider": PROVIDER, "batch": 1, "threads": 1, "precision": "static x86-vnni",
                     "ratio": 1.08, "low": 1.06, "high": 1.1, "costs_time": True, "saves_time": False}},
         "latency": latency,
         "timing": {"export_s": 2.41, "statistics_s": 3.02, "prune_s": 0.94, "quantize_s": 1.6, "latency_s": 30.2},

@@ -19,6 +19,7 @@ def test_export_prune_and_quantize(as_json: bool, work: Path, invoke: Invoke, tm
     commands: dict[str, list[object]] = {
         "export": ["export", net],
         "prune": ["prune", net, "--macs", 0.8],
+        "share": ["share", net, "--bits", 3],
         "sparse": ["prune", net, "--method", "unstructured", "--sparsity", 0.5],
         "quantize": ["quantize", net, "--target", "auto", "--precision", "static"],
     }

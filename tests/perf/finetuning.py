@@ -38,7 +38,7 @@ from foldpress.training.samples import Pool  # noqa: E402
 from foldpress.training.teachers import Teacher  # noqa: E402
 
 CALIBRATION = 512
-DEFAULTS = (6.0, 1e-3, 0.5)
+DEFAULTS = (16.0, 5e-4, 0.5)
 
 
 def jittered(images: Tensor) -> Tensor:

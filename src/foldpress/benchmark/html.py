@@ -9,6 +9,7 @@ from importlib import resources
 from itertools import groupby
 from typing import Any
 
+from foldpress.benchmark.changes import told_changes
 from foldpress.benchmark.drops import fold_drops
 from foldpress.benchmark.evidence import Evidence
 from foldpress.benchmark.gallery import gallery, told_flips
@@ -16,7 +17,6 @@ from foldpress.benchmark.html_tables import accuracy_table, class_table, graph_t
 from foldpress.benchmark.layer_table import layer_table
 from foldpress.benchmark.more_tables import more_tables
 from foldpress.benchmark.plots import draw_figures
-from foldpress.benchmark.pruning import told_pruning
 from foldpress.benchmark.rerun import command, made_from, recipe_toml, versions
 from foldpress.benchmark.table import (
     DASH,
@@ -65,7 +65,7 @@ def _view(report: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "checks": _checks(report),
         "figures": draw_figures(report, evidence),
         "graphs": graph_table(report),
-        "pruning": told_pruning(report),
+        "changes": told_changes(report),
         "accuracy": accuracy_table(report, fold_drops(report, evidence.folds)),
         "classes": class_table(report, evidence.facts.get("classes")),
         "cards": gallery(evidence),

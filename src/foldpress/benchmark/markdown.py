@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from foldpress.benchmark.by_class import worst_first
-from foldpress.benchmark.pruning import told_pruning
+from foldpress.benchmark.changes import told_changes
 from foldpress.benchmark.table import (
     DASH,
     accuracy_blocks,
@@ -40,7 +40,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         _checks(report),
         "### Graphs",
         _graphs(report),
-        *([_text(told)] if (told := told_pruning(report)) else []),
+        *(_text(told) for told in told_changes(report)),
         "### Accuracy",
         _accuracy(report),
         *([_classes(report)] if block(report, "accuracy").get("classes") else []),

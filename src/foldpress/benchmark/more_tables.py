@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from foldpress.benchmark.changes import CHANGES
 from foldpress.benchmark.html_tables import Table
 from foldpress.benchmark.table import DASH, accuracy_blocks
 
-_SHOWN = {"schema", "verdict", "artifact", "task", "confidence", "checks", "accuracy", "graphs", "latency", "pruning", "timing",
-          "environment"}  # fmt: skip
+_SHOWN = {"schema", "verdict", "artifact", "task", "confidence", "checks", "accuracy", "graphs", "latency", "timing",
+          "environment", *CHANGES}  # fmt: skip
 _SHOWN_OF_ACCURACY = {"metric", "classes"}
 
 

@@ -62,8 +62,7 @@ def build_report(evidence: Evidence, limits: Mapping[str, float], confidence: fl
             "checks": [asdict(check) for check in checks],
             "accuracy": accuracy,
             "graphs": facts["graphs"],
-            "pruning": facts.get("pruning"),
-            **({} if facts.get("pruning") else {"pruning_why": _unpruned(facts)}),
+            **_changes(facts),
             "latency": latency,
             "digests": facts.get("digests", {}),
             "agreement": agreement,
@@ -100,9 +99,14 @@ def _absence(name: str, facts: dict[str, Any]) -> str:
     return "[folds] refit was not asked for" if name == "refit" else "not asked for: there are no folds"
 
 
-def _unpruned(facts: dict[str, Any]) -> str:
-    """Why `pruning` is null."""
-    return "not measured" if "prune" in facts.get("recipe", {}) else "[prune] was not asked for"
+def _changes(facts: dict[str, Any]) -> dict[str, Any]:
+    """What pruning and factorization did, or why nothing is known of it."""
+    found: dict[str, Any] = {}
+    for key, table in (("pruning", "prune"), ("factorization", "factorize")):
+        found[key] = facts.get(key)
+        if found[key] is None:
+            found[f"{key}_why"] = "not measured" if table in facts.get("recipe", {}) else f"[{table}] was not asked for"
+    return found
 
 
 def _by_class(evidence: Evidence, confidence: float) -> dict[str, Any]:

@@ -50,6 +50,50 @@ def prune(
         out.show(result.as_json(), *show_stage(result))
 
 
+def factorize(
+    graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
+    output: Out, data: Data,
+    method: Annotated[str, typer.Option(help="auto, low-rank, separable, tucker, depthwise or kronecker.")] = "auto",
+    macs: Annotated[float | None, typer.Option(help="Share of the multiply-accumulates to leave.")] = None,
+    parameters: Annotated[float | None, typer.Option(help="Share of the parameters to leave.")] = None,
+    size: Annotated[float | None, typer.Option("--bytes", help="Share of the weights' bytes to leave.")] = None,
+    latency: Annotated[float | None, typer.Option(help="Share of the float32 graph's time to leave, as measured.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Largest drop on samples that the fit has not seen.")] = None,
+    protect: Annotated[list[str] | None, typer.Option(help="A layer that stays as it is.")] = None,
+    task: Task = "classification",
+    samples: Samples = 512, seed: Seed = 0,
+    keep_metadata: KeepMetadata = False,
+    json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Layers as chains of smaller ones, fitted by least squares on the data."""
+    with command(as_json=json, quiet=quiet, verbose=verbose) as out:
+        budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "bytes": size, "latency": latency,
+                                  "max_drop": max_drop}  # fmt: skip
+        result = foldpress.factorize(graph, output, data=data, method=method, protect=protect or (), task=task,  # type: ignore[arg-type]
+                                     samples=samples, seed=seed, keep_metadata=keep_metadata, **budget)  # fmt: skip
+        out.show(result.as_json(), *show_stage(result))
+
+
+def share(
+    graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
+    output: Out, data: Data,
+    bits: Annotated[int | None, typer.Option(help="1 to 8, of each weight's place among its layer's values: 4.")] = None,
+    per: Annotated[str, typer.Option(help="What has values of its own: tensor or channel.")] = "tensor",
+    method: Annotated[str, typer.Option(help="kmeans, or binary and ternary, which have 1 and 2 bits.")] = "kmeans",
+    keep_float: Annotated[list[str] | None, typer.Option(help="A layer, a type of operator, first or last, to leave.")] = None,
+    samples: Samples = 512, seed: Seed = 0,
+    keep_metadata: KeepMetadata = False,
+    json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Let the weights of a layer share a few values: the file gets smaller, and packs well."""
+    with command(as_json=json, quiet=quiet, verbose=verbose) as out:
+        values: dict[str, Any] = {"bits": bits, "per": per, "method": method, "keep_float": keep_float or ()}
+        result = foldpress.share(
+            graph, output, data=data, samples=samples, seed=seed, keep_metadata=keep_metadata, **values
+        )
+        out.show(result.as_json(), *show_stage(result))
+
+
 def quantize(
     graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
     output: Out, data: Data,

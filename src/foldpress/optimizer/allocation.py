@@ -55,12 +55,19 @@ class Ledger(Protocol):
 
 
 class BudgetError(RequestError):
-    """A budget below what can be reached; `least` is the smallest share that can."""
+    """A budget below what can be reached; `least` is the smallest share that can, `table` that of the recipe that asks."""
 
-    def __init__(self, kind: str, budget: float, least: float, why: str = "the layers that may be cut allow") -> None:
+    def __init__(
+        self,
+        kind: str,
+        budget: float,
+        least: float,
+        why: str = "the layers that may be cut allow",
+        table: str = "prune",
+    ) -> None:
         self.least = least
         reachable = math.ceil(100 * least + 0.5) / 100
-        mend = f"ask for {kind} = {reachable:.2f} or more" if reachable < 1 else "leave [prune] out"
+        mend = f"ask for {kind} = {reachable:.2f} or more" if reachable < 1 else f"leave [{table}] out"
         super().__init__(f"{kind} = {budget:g} cannot be met: {why} {least:.3f}", mend=mend)
 
 

@@ -9,7 +9,7 @@ H is the Gram matrix of the layer's inputs, which adds up over samples, so the f
 output keeps its value: the quantizer takes its scale from it, and then puts every other weight where this pass has put it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,19 +69,32 @@ def rounded_by_gram(weight: Matrices, hessian: Matrices, levels: int) -> Matrice
     """The rounded weight, [G, M, D], given E[x xᵀ] of each group, [G, D, D]."""
     scales = grid_scales(weight, levels)[..., 0].astype(np.float64)
     peak = np.abs(weight).argmax(-1)
-    size = weight.shape[-1]
-    mean = np.trace(hessian, axis1=1, axis2=2)[:, None, None] / size
-    damped = hessian + np.eye(size) * np.where(mean > 0, _DAMPING * mean, 1)
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).swapaxes(1, 2)
+
+    def to_the_grid(column: int, left: Matrices) -> Matrices:
+        integers = np.round(left / scales).clip(-levels, levels)
+        return np.where(peak == column, weight[..., column], integers * scales)
+
+    largest = np.abs(weight).max(-1, keepdims=True)
+    # levels times the scale may be larger by one rounding
+    return corrected_in_order(weight, hessian, to_the_grid).clip(-largest, largest)
+
+
+def corrected_in_order(weight: Matrices, hessian: Matrices, choose: Callable[[int, Matrices], Matrices]) -> Matrices:
+    """The weight, [G, M, D], once `choose` has said of each column what it becomes, given what is left of it, [G, M]."""
+    upper = np.linalg.cholesky(np.linalg.inv(damped(hessian))).swapaxes(1, 2)
     left, result = weight.copy(), np.empty_like(weight)
-    for column in range(size):
-        integers = np.round(left[..., column] / scales).clip(-levels, levels)
-        kept = peak == column
-        result[..., column] = np.where(kept, weight[..., column], integers * scales)
+    for column in range(weight.shape[-1]):
+        result[..., column] = choose(column, left[..., column])
         error = (left[..., column] - result[..., column]) / upper[:, column, column][:, None]
         left[..., column + 1 :] -= error[..., None] * upper[:, None, column, column + 1 :]
-    largest = np.abs(weight).max(-1, keepdims=True)
-    return result.clip(-largest, largest)  # levels times the scale may be larger by one rounding
+    return result
+
+
+def damped(hessian: Matrices) -> Matrices:
+    """H = E[x xᵀ] + λI: inputs that were never seen, or only together, then cost something too."""
+    size = hessian.shape[-1]
+    mean = np.trace(hessian, axis1=1, axis2=2)[:, None, None] / size
+    return np.asarray(hessian + np.eye(size) * np.where(mean > 0, _DAMPING * mean, 1))
 
 
 def squared_error(change: Matrices, hessian: Matrices) -> float:

@@ -35,7 +35,7 @@ def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, 
     """
     if not any(value.dtype is not None and value.dtype.is_floating_point() for value in model.graph.outputs):
         return
-    few = _spread(len(samples), _SAMPLES)
+    few = few_samples(len(samples))
     rest = np.setdiff1d(np.arange(len(samples)), few)
     others = rest[_spread(len(rest), _REPAIRED)] if len(rest) else few
     measure = _Measure(model, share, Outputs(model, samples.select(few)), samples.select(others))
@@ -48,6 +48,11 @@ def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, 
         usual = measure.left_by_repair(inner)
         for plan in streams:
             plan.influence *= measure.left_by_repair([plan]) / usual
+
+
+def few_samples(count: int) -> Indices:
+    """Positions of the samples that influence is measured on."""
+    return _spread(count, _SAMPLES)
 
 
 def _spread(count: int, most: int) -> Indices:

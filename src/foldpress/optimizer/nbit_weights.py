@@ -56,7 +56,7 @@ class NBitWeights:
             raise RequestError(
                 "there are no weights to round here", available=f"stored float32 weights of {', '.join(_WEIGHTS)}"
             )
-        _raise_opset(model, *_STORED[_width(self.bits)])
+        raise_opset(model, *_STORED[_width(self.bits)])
         before = after = 0
         energy = error = 0.0
         log = []
@@ -123,8 +123,12 @@ def _is_interface(value: ir.Value) -> bool:
     return value.is_graph_input() or value.is_graph_output()
 
 
-def _raise_opset(model: ir.Model, opset: int, version: int) -> None:
-    """To the first opset that has the type; the operators' meaning is kept by onnxscript's converter."""
+def raise_opset(model: ir.Model, opset: int, version: int) -> None:
+    """To the first opset that has a type of integers; the operators' meaning is kept by onnxscript's converter.
+
+    Raises:
+        RequestError: the converter cannot.
+    """
     if model.opset_imports[""] < opset:
         convert_version(model, opset)
     if model.opset_imports[""] < opset:

@@ -1,7 +1,7 @@
 """Compression for the k-fold check: the graph that ships, and for every fold one that has not seen it.
 
-Statistics are collected once for all folds. Where pruning itself learns from data, every round has a network of its own,
-so ranges are collected anew for each; else one pass of calibration serves all rounds.
+Statistics are collected once for all folds. Where pruning, factorization or sharing learns from data, every round has a network
+of its own, so ranges are collected anew for each; else one pass of calibration serves all rounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,9 @@ import onnx_ir as ir
 from foldpress.data import Dataset, Indices
 from foldpress.errors import RequestError
 from foldpress.optimizer.collection import Collection
+from foldpress.optimizer.factorize.factorize import Factorize
+from foldpress.optimizer.factorize.request import Factorization
+from foldpress.optimizer.factorizing import Factorizing
 from foldpress.optimizer.learning import Learning
 from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.passes import LogEntry, PassResult
@@ -23,9 +26,11 @@ from foldpress.optimizer.pruning import Pruning
 from foldpress.optimizer.quantize import STATIC_INT8, Quantize
 from foldpress.optimizer.ranges import Method
 from foldpress.optimizer.rounds import Rounds
+from foldpress.optimizer.share import Share
+from foldpress.optimizer.sharing import Sharing
 from foldpress.optimizer.targets import Target
 from foldpress.precision import Precision
-from foldpress.weight_passes import WeightPass
+from foldpress.weight_passes import KEEP_VALUES, WeightPass
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +38,20 @@ class Pressed:
     """The graphs of one round, each None where its stage was not asked for, and the log of both."""
 
     pruned: ir.Model | None
+    factorized: ir.Model | None
+    shared: ir.Model | None
     quantized: ir.Model | None
     log: tuple[LogEntry, ...]
+
+    @property
+    def floating(self) -> ir.Model | None:
+        """The last one before it is quantized."""
+        return self.shared or self.factorized or self.pruned
+
+    @property
+    def last(self) -> ir.Model | None:
+        """The one that ships."""
+        return self.quantized or self.floating
 
 
 class Press:
@@ -45,6 +62,8 @@ class Press:
         calibration: the samples to learn from.
         numbers: their fold numbers, [repeats, N].
         prune: what to prune, or None.
+        factorize: how to factorize what is left, or None.
+        share: which weights are to share values, or None.
         target: what to quantize for, or None.
         ranges: how they are chosen.
         precision: what the graph is to hold and compute in; "auto" has to be settled by `at`.
@@ -63,8 +82,10 @@ class Press:
         calibration: Dataset,
         numbers: Indices,
         *,
-        prune: Prune | None,
-        target: Target | None,
+        prune: Prune | None = None,
+        factorize: Factorization | None = None,
+        share: Share | None = None,
+        target: Target | None = None,
         ranges: Method = "auto",
         precision: Precision = STATIC_INT8,
         keep_float: Sequence[str] = (),
@@ -73,7 +94,11 @@ class Press:
         statistics: Callable[[Collection], Learning] = Collection.collect,
     ) -> None:
         self._pruning = Pruning(model, prune, Rounds(calibration, numbers))
+        self._factorizing = Factorizing(self._pruning, factorize)
+        if share is not None and weights is None:
+            weights = KEEP_VALUES
         self._quantize = Quantize(target, precision, ranges, tuple(keep_float), float_macs, weights)
+        self._sharing = Sharing(self._factorizing, share, self._quantize.levels)
         self._statistics = statistics
         self._made: dict[str, Any] = {}  # what several rounds or precisions need, by name
         halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
@@ -96,9 +121,14 @@ class Press:
         return self._pruning.protected
 
     @property
-    def removes_channels(self) -> bool:
-        """Whether pruning may change how long the network takes."""
-        return self._pruning.learns
+    def factorize(self) -> Factorization | None:
+        """How what is left is factorized."""
+        return self._factorizing.asked
+
+    @property
+    def changes_shapes(self) -> bool:
+        """Whether pruning or factorization may change how long the network takes."""
+        return self._factorizing.own_network
 
     @property
     def target(self) -> Target | None:
@@ -123,7 +153,7 @@ class Press:
     @property
     def learns(self) -> bool:
         """Whether the calibration samples decide anything."""
-        return self._pruning.learns or self._quantize.learns
+        return self._sharing.own_network or self._quantize.learns
 
     def describe(self) -> str:
         """What the layers of its graphs compute in, and for which target."""
@@ -141,6 +171,10 @@ class Press:
         """Collect the statistics that all rounds share. Otherwise the first round does it."""
         if self._pruning.learns:
             _ = self._pruning.grams
+        elif self.factorize is not None:
+            _ = self._factorizing.grams
+        elif self._sharing.share is not None:
+            _ = self._sharing.grams
         elif self.learns:
             self._shared()
 
@@ -153,17 +187,22 @@ class Press:
 
     def pruning(self, prune: Prune | None) -> "Press":
         """The same press with another budget for the same layers, or none; it shares what pruning learns from."""
-        return self._of(self._pruning.by(prune), self._quantize)
+        return self._of(Factorizing(self._pruning.by(prune), self.factorize), self._sharing.share, self._quantize)
+
+    def factorizing(self, factorize: Factorization | None) -> "Press":
+        """The same press with another budget for the same networks, or none; it shares what factorization learns from."""
+        return self._of(self._factorizing.by(factorize), self._sharing.share, self._quantize)
 
     def halves(self, fold: int | None, repeat: int) -> "Press":
         """A press of float32 for what the round without `fold` may look at, with two folds: folds stay whole where they can."""
         halves = self._pruning.rounds.halves(fold, repeat)
-        return self._of(Pruning(self.model, self.prune, halves), replace(self._quantize, target=None))
+        pruning = Pruning(self.model, self.prune, halves)
+        return self._of(Factorizing(pruning, self.factorize), None, replace(self._quantize, target=None))
 
     def rough(self, model: ir.Model, samples: Dataset) -> ir.Model:
         """Another graph in the precision of this press, good for timing alone: `samples` may be few and made up."""
-        plain = Pruning(model, None, Rounds.undivided(samples))
-        return self._of(plain, replace(self._quantize, weights=())).ship().quantized or model
+        plain = Factorizing(Pruning(model, None, Rounds.undivided(samples)), None)
+        return self._of(plain, None, replace(self._quantize, weights=())).ship().quantized or model
 
     def unpruned(self) -> ir.Model:
         """The graph that nothing was cut from in the precision of this press, good for timing alone."""
@@ -179,8 +218,12 @@ class Press:
         return self._pruning.masked
 
     def float_graph(self) -> ir.Model:
-        """What is quantized: the graph pruned on all folds, or the one that was given."""
-        return self._pruning.without(None, 0).model
+        """What is quantized: the graph pruned, factorized and shared on all folds, or the one that was given."""
+        return self._sharing.without(None, 0).model
+
+    def offers(self) -> tuple[ir.Model, Factorize]:
+        """The network of the round that ships as factorization gets it, and the pass that would factorize it."""
+        return self._pruning.without(None, 0).model, self._factorizing.the_pass(None, 0)
 
     def ship(self) -> Pressed:
         """The graphs that learned from all folds."""
@@ -193,10 +236,12 @@ class Press:
         pressed: Pressed = self._once(f"graph {self.describe()}", self.ship)
         return pressed
 
-    def _of(self, pruning: Pruning, quantize: Quantize) -> "Press":
+    def _of(self, factorizing: Factorizing, share: Share | None, quantize: Quantize) -> "Press":
         """A press of another network. What is stored belongs to the one that ships."""
         other = copy(self)
-        other._pruning, other._quantize, other._made = pruning, quantize, {}
+        other._pruning, other._factorizing, other._quantize = factorizing.pruning, factorizing, quantize
+        other._sharing = Sharing(factorizing, share, quantize.levels)
+        other._made = {}
         other._statistics = Collection.collect
         return other
 
@@ -206,17 +251,24 @@ class Press:
         return self._made[name]
 
     def _press(self, fold: int | None, repeat: int) -> Pressed:
-        pruned = self._pruning.without(fold, repeat)
-        kept = pruned.model if self.prune else None
+        pruned, factorized, shared = (
+            stage.without(fold, repeat) for stage in (self._pruning, self._factorizing, self._sharing)
+        )
+        kept = (
+            pruned.model if self.prune else None,
+            factorized.model if self.factorize else None,
+            shared.model if self._sharing.share else None,
+        )
+        log, model = pruned.log + factorized.log + shared.log, shared.model
         if self.target is None:
-            return Pressed(kept, None, pruned.log)
-        learned = self._learned(pruned.model, fold, repeat) if self._quantize.learns else None
-        made = self._quantize.apply(pruned.model, learned, partial(self._pruning.rounds.seen, fold, repeat))
-        return Pressed(kept, made.model, pruned.log + made.log)
+            return Pressed(*kept, None, log)
+        learned = self._learned(model, fold, repeat) if self._quantize.learns else None
+        quantized = self._quantize.apply(model, learned, partial(self._pruning.rounds.seen, fold, repeat))
+        return Pressed(*kept, quantized.model, log + quantized.log)
 
     def _learned(self, model: ir.Model, fold: int | None, repeat: int) -> Any:
         """What the network of a round has learned; where it is the round's own, it saw that round's samples only."""
-        if not self._pruning.learns:
+        if not self._sharing.own_network:
             return self._quantize.learned(self._shared(), fold, repeat)
         seen = Rounds.undivided(self._pruning.rounds.seen(fold, repeat))
         collect = partial(self._quantize.collect, model, seen, Collection.collect)

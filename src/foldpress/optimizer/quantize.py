@@ -22,6 +22,7 @@ from foldpress.optimizer.sensitivity import costliest, sensitivities
 from foldpress.optimizer.static_int8 import StaticInt8
 from foldpress.optimizer.statistics import Ranges, RangeStatistics, collect_ranges
 from foldpress.optimizer.targets import Target
+from foldpress.optimizer.weight_grid import levels_of
 from foldpress.optimizer.weight_only import WeightOnly
 from foldpress.optimizer.weights import Prepared, WeightPasses, automatic_passes
 from foldpress.precision import Precision
@@ -50,6 +51,11 @@ class Quantize:
     def what(self) -> str:
         """The name of what it learns; statistics of one name serve every precision that learns them."""
         return "magnitudes" if self.precision.name == "float16" else "learning"
+
+    @property
+    def levels(self) -> int | None:
+        """The largest integer of a weight, where each output has a scale and the integers are those of static int8."""
+        return levels_of(self.target) if self.target is not None and self.precision.name == "static" else None
 
     def describe(self) -> str:
         """What layers compute in, and for which target."""

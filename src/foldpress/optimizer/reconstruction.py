@@ -10,7 +10,7 @@ Where a rectifier follows, values below zero need only stay below: the target is
 solved anew as v moves. (Zhang et al. 2015, arXiv:1505.06798, §2.2 and §2.3; He et al. 2017, arXiv:1707.06168, §3.2.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -33,7 +33,13 @@ _ROUNDS = 2  # of targets behind a rectifier; on ResNet-20, more change nothing
 _ROWS_BYTES = 2**28  # of what is kept of one layer's inputs and outputs
 
 
-def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices], samples: Dataset) -> None:
+def reconstruct(
+    original: ir.Model,
+    pruned: ir.Model,
+    kept: Mapping[str, Indices],
+    samples: Dataset,
+    settle: Callable[[Layer, Rows], None] | None = None,
+) -> None:
     """Change the weights of `pruned`, in place.
 
     Args:
@@ -41,6 +47,9 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         pruned: the same graph, where the weights of features that go are zero.
         kept: features that stay, for every layer that loses some, by name.
         samples: without labels.
+        settle: may change each layer once more before the layers behind it are set right. It gets what the layer sums over,
+            [n, G, D], with a last feature of ones where the layer has a place for a bias. What it has settled stays: no
+            layer is then fitted together with the one before it.
     """
     original = with_gates(original)
     add_gates(pruned)
@@ -54,7 +63,9 @@ def reconstruct(original: ir.Model, pruned: ir.Model, kept: Mapping[str, Indices
         place.layer.store(pruned, weight)
         if change.shape[1] > width:
             place.layer.add_to_bias(pruned, change[:, width].ravel())
-        if place.layer.name in kept and (pair := pair_of(pruned, place, kept)) is not None:
+        if settle is not None:
+            settle(place.layer, inputs)
+        elif place.layer.name in kept and (pair := pair_of(pruned, place, kept)) is not None:
             fit_together(original, pruned, pair, samples)
         store_gates(pruned)
     remove_gates(pruned)

@@ -15,11 +15,12 @@ from foldpress.data import Dataset, Indices, fit_inputs
 from foldpress.drop_budget import Loss, loss_of
 from foldpress.graph import input_specs, load_graph, save_graph
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.codebook_file import CodebookFile
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import LogEntry, apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.static_int8 import refuse_quantized
-from foldpress.pruned_time import pruning_block, time_log
+from foldpress.pruned_time import change_blocks, time_log
 from foldpress.settling import settle, settled
 from foldpress.sources import read_data
 from foldpress.stages.result import StageResult, output_file, stage_result
@@ -58,13 +59,15 @@ def press_file(
     found = settle(asked, dataset, LatencyPlan(), _loss(task, dataset))
     press = settled(asked, found)
     pressed = press.ship()
-    written = apply(lean(keep_metadata=keep_metadata), pressed.quantized or pressed.pruned or cleaned.model)
-    pruning = pruning_block(asked.prune, press, pressed, dataset, LatencyPlan())
+    last = lean(keep_metadata=keep_metadata)
+    codebooks = [CodebookFile()] if pressed.last is pressed.shared is not None else []
+    written = apply([*codebooks, *last], pressed.last or cleaned.model)
+    blocks = change_blocks(asked.prune, asked.factorize, press, pressed, dataset, LatencyPlan())
     save_graph(written.model, output)
     before = (*cleaned.log, *(drawn.log if asked.learns else ()))
-    after = (*pressed.log, *time_log(pruning), *written.log)
+    after = (*pressed.log, *time_log(blocks), *written.log)
     result = stage_result(output, start, [*_as_json(before), *found["log"], *_as_json(after)])
-    return replace(result, pruning=pruning)
+    return replace(result, pruning=blocks["pruning"], factorization=blocks["factorization"])
 
 
 def _as_json(log: Iterable[LogEntry]) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foldpress.benchmark.changes import CHANGES
 from foldpress.benchmark.report import describe_graph
 from foldpress.errors import RequestError
 from foldpress.files import writable_folder
@@ -21,10 +22,11 @@ class StageResult:
     seconds: float
     log: list[dict[str, str]] = field(default_factory=list)
     pruning: dict[str, Any] | None = None  # as in report.json, of `prune` alone
+    factorization: dict[str, Any] | None = None  # and of `factorize` alone
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        facts = {name: value for name, value in self.__dict__.items() if name != "pruning" or value is not None}
+        facts = {name: value for name, value in self.__dict__.items() if name not in CHANGES or value is not None}
         return {**facts, "output": str(self.output)}
 
 

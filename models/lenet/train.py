@@ -1,0 +1,130 @@
+"""Train both networks, then compress them as Deep Compression does, and write the weights of before and after.
+
+    pruned     the smallest weights of all become zero, a few more in every epoch, while the rest learns to do without
+    taught     by the outputs of the uncompressed LeNet-5, for the images and for their mirror images
+    shared     the weights that are left take 16 values in each layer, 32 in a convolution, which then learn on
+
+NETWORK.safetensors and NETWORK-small.safetensors go beside this file, or to the folder that FOLDPRESS_NETWORKS names. A network
+whose uncompressed weights are there is not trained again.
+Usage: python models/lenet/train.py [network …]
+"""
+
+import copy
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from data import load, load_train
+from model import NETWORKS
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+
+from foldpress import Dataset
+from foldpress.codebook_tuning import share_parameters
+from foldpress.training.codebooks import write_back
+from foldpress.training.distillation import distill
+from foldpress.training.losses import Loss
+from foldpress.training.masking import Growing
+from foldpress.training.plan import Plan
+from foldpress.training.samples import Pool
+from foldpress.training.teachers import Teacher
+
+WEIGHTS = Path(os.environ.get("FOLDPRESS_NETWORKS", Path(__file__).resolve().parent))
+TEACHER = "lenet-5"
+EPOCHS = {
+    "lenet-300-100": (20, 12, 2),
+    "lenet-5": (10, 6, 2),
+}  # of training, and on twice as many images of pruning and tuning
+SPARSITY = {"lenet-300-100": 0.93, "lenet-5": 0.94}
+BITS = {"conv1": 5, "conv2": 5, "fc1": 4, "fc2": 4, "fc3": 4}
+LEARNING_RATE, TUNING_RATE = 2e-3, 5e-4
+SOFT = Loss(gamma=0.9, temperature=4.0)
+
+
+def plan(epochs: int, learning_rate: float) -> Plan:
+    """Nothing is held back: how long to train was chosen on other splits of the training images."""
+    return Plan(epochs, 128, learning_rate, held_back=0, patience=None)
+
+
+def mirror(images: Tensor) -> Tensor:
+    """Half of the batches, left to right."""
+    return images.flip(3) if torch.rand(()) < 0.5 else images
+
+
+def train(network: str, pool: Pool) -> nn.Module:
+    """The uncompressed network."""
+    torch.manual_seed(0)
+    mirroring = replace(plan(EPOCHS[network][0], LEARNING_RATE), augment=mirror)
+    return distill(NETWORKS[network](), pool, (), Loss(), mirroring, label=network).module
+
+
+def compress(network: str, trained: nn.Module, teacher: nn.Module, pool: Pool) -> nn.Module:
+    """A copy with few weights, of few values; the pool does not change, so the teacher is asked but once."""
+    small = copy.deepcopy(trained)
+    names = tuple(name for name, value in small.named_parameters() if value.ndim > 1)
+    _, pruning, tuning = EPOCHS[network]
+    taught = [Teacher(teacher)]
+    growing = Growing(small, names, SPARSITY[network])
+    distill(small, pool, taught, SOFT, plan(pruning, LEARNING_RATE), constraints=(growing,), label="pruning")
+    share_parameters(small, {name: BITS[name.partition(".")[0]] for name in names})
+    distill(small, pool, taught, SOFT, plan(tuning, TUNING_RATE), label="tuning the values")
+    write_back(small)
+    return small
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of images [N, 1, 28, 28] given their label [N]."""
+    return float((torch.cat([model(part) for part in images.split(500)]).argmax(1) == labels).float().mean())
+
+
+def known(network: str) -> nn.Module | None:
+    """The network as it was trained before, if it was."""
+    path = WEIGHTS / f"{network}.safetensors"
+    if not path.is_file():
+        return None
+    model = NETWORKS[network]().eval()
+    model.load_state_dict(load_file(path))
+    return model
+
+
+def save(model: nn.Module, name: str) -> None:
+    """Write the weights, all or nothing."""
+    path = WEIGHTS / f"{name}.safetensors"
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(serialize({key: value.contiguous() for key, value in model.state_dict().items()}))
+    partial.replace(path)
+
+
+def main(networks: list[str]) -> None:
+    """Train and compress, and say how good each is on what it has not seen."""
+    torch.set_num_threads(1)  # on a busy machine two wait for each other
+    images, labels = load_train()
+    pool = Pool(Dataset({"input": images}, labels))
+    both = Pool(Dataset({"input": np.concatenate([images, images[..., ::-1]])}, np.tile(labels, 2)))
+    held_out = [torch.from_numpy(part) for part in load()]
+    trained: dict[str, nn.Module] = {}
+    for name in dict.fromkeys([TEACHER, *networks]):
+        start = time.process_time()
+        trained[name] = known(name) or train(name, pool)
+        save(trained[name], name)
+        seconds = time.process_time() - start
+        print(
+            f"{name}: trained in {seconds:.0f} CPU seconds; accuracy {accuracy(trained[name], *held_out):.2%}",
+            flush=True,
+        )
+    for name in networks:
+        start = time.process_time()
+        small = compress(name, trained[name], trained[TEACHER], both)
+        save(small, f"{name}-small")
+        seconds = time.process_time() - start
+        print(f"{name}: compressed in {seconds:.0f} CPU seconds; accuracy {accuracy(small, *held_out):.2%}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(NETWORKS))
