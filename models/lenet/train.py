@@ -36,13 +36,16 @@ from foldpress.training.teachers import Teacher
 
 WEIGHTS = Path(os.environ.get("FOLDPRESS_NETWORKS", Path(__file__).resolve().parent))
 TEACHER = "lenet-5"
-EPOCHS = {
-    "lenet-300-100": (20, 12, 2),
-    "lenet-5": (10, 6, 2),
-}  # of training, and on twice as many images of pruning and tuning
-SPARSITY = {"lenet-300-100": 0.93, "lenet-5": 0.94}
+# Of training, and on twice as many images of pruning and of tuning.
+EPOCHS = {"lenet-300-100": (20, 12, 2), "lenet-5": (10, 5, 1)}
+# Of layers that are pruned together. What a convolution has learned serves every place of the image: there is less to spare.
+SPARSITY = {
+    "lenet-300-100": {("fc1", "fc2", "fc3"): 0.93},
+    "lenet-5": {("conv2",): 0.65, ("fc1", "fc2"): 0.935},
+}
 BITS = {"conv1": 5, "conv2": 5, "fc1": 4, "fc2": 4, "fc3": 4}
 LEARNING_RATE, TUNING_RATE = 2e-3, 5e-4
+PRUNING_RATE = {"lenet-300-100": 2e-3, "lenet-5": 1e-3}
 SOFT = Loss(gamma=0.9, temperature=4.0)
 
 
@@ -65,12 +68,16 @@ def train(network: str, pool: Pool) -> nn.Module:
 
 def compress(network: str, trained: nn.Module, teacher: nn.Module, pool: Pool) -> nn.Module:
     """A copy with few weights, of few values; the pool does not change, so the teacher is asked but once."""
-    small = copy.deepcopy(trained)
+    small: nn.Module = copy.deepcopy(trained).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.7 times as fast
     names = tuple(name for name, value in small.named_parameters() if value.ndim > 1)
     _, pruning, tuning = EPOCHS[network]
     taught = [Teacher(teacher)]
-    growing = Growing(small, names, SPARSITY[network])
-    distill(small, pool, taught, SOFT, plan(pruning, LEARNING_RATE), constraints=(growing,), label="pruning")
+    growing = [
+        Growing(small, tuple(f"{layer}.weight" for layer in layers), sparsity)
+        for layers, sparsity in SPARSITY[network].items()
+    ]
+    rate = PRUNING_RATE[network]
+    distill(small, pool, taught, SOFT, plan(pruning, rate), constraints=tuple(growing), label="pruning")
     share_parameters(small, {name: BITS[name.partition(".")[0]] for name in names})
     distill(small, pool, taught, SOFT, plan(tuning, TUNING_RATE), label="tuning the values")
     write_back(small)
