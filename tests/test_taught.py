@@ -129,7 +129,13 @@ def test_each_round_of_refit_finetunes_its_own_network(folder: Path, recipe: Wri
             return super().of(baseline, train)
 
     watched = Watched(**training.__dict__)
-    first = next(iter(refit(job.recipe, job.folds, job.task, {"prune": {}, "precision": None, "log": []}, watched)))
+    first = next(
+        iter(
+            refit(
+                job.recipe, job.folds, job.task, {"prune": {}, "factorize": {}, "precision": None, "log": []}, watched
+            )
+        )
+    )
     assert seen == [first.trained_on] == [len(job.folds.development) - len(job.folds.held_out(0, 0))]
     before, after = (graph_cost(graph).macs for graph in (first.baseline, first.artifact))
     assert after is not None

