@@ -1,7 +1,7 @@
 """Train both networks, then compress them as Deep Compression does, and write the weights of before and after.
 
     pruned     the smallest weights of all become zero, a few more in every epoch, while the rest learns to do without
-    taught     by the outputs of the uncompressed LeNet-5, for the images and for their mirror images
+    taught     by the outputs of uncompressed LeNet-5s, for the images and for their mirror images
     shared     the weights that are left take 16 values in each layer, 32 in a convolution, which then learn on
 
 NETWORK.safetensors and NETWORK-small.safetensors go beside this file, or to the folder that FOLDPRESS_NETWORKS names. A network
@@ -36,8 +36,9 @@ from foldpress.training.teachers import Teacher
 
 WEIGHTS = Path(os.environ.get("FOLDPRESS_NETWORKS", Path(__file__).resolve().parent))
 TEACHER = "lenet-5"
+TEACHERS = {"lenet-300-100": 1, "lenet-5": 2}  # a network learns little from itself alone
 # Of training, and on twice as many images of pruning and of tuning.
-EPOCHS = {"lenet-300-100": (20, 12, 2), "lenet-5": (10, 5, 1)}
+EPOCHS = {"lenet-300-100": (20, 12, 2), "lenet-5": (10, 10, 2)}
 # Of layers that are pruned together. What a convolution has learned serves every place of the image: there is less to spare.
 SPARSITY = {
     "lenet-300-100": {("fc1", "fc2", "fc3"): 0.93},
@@ -59,19 +60,20 @@ def mirror(images: Tensor) -> Tensor:
     return images.flip(3) if torch.rand(()) < 0.5 else images
 
 
-def train(network: str, pool: Pool) -> nn.Module:
+def train(network: str, pool: Pool, seed: int = 0) -> nn.Module:
     """The uncompressed network."""
-    torch.manual_seed(0)
-    mirroring = replace(plan(EPOCHS[network][0], LEARNING_RATE), augment=mirror)
+    torch.manual_seed(seed)
+    mirroring = replace(plan(EPOCHS[network][0], LEARNING_RATE), augment=mirror, seed=seed)
     return distill(NETWORKS[network](), pool, (), Loss(), mirroring, label=network).module
 
 
-def compress(network: str, trained: nn.Module, teacher: nn.Module, pool: Pool) -> nn.Module:
-    """A copy with few weights, of few values; the pool does not change, so the teacher is asked but once."""
-    small: nn.Module = copy.deepcopy(trained).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.7 times as fast
+def compress(network: str, large: nn.Module, teachers: list[nn.Module], pool: Pool) -> nn.Module:
+    """A copy with few weights, of few values; the pool does not change, so the teachers are asked but once."""
+    small: nn.Module = copy.deepcopy(large)
+    small.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.7 times as fast
     names = tuple(name for name, value in small.named_parameters() if value.ndim > 1)
     _, pruning, tuning = EPOCHS[network]
-    taught = [Teacher(teacher)]
+    taught = [Teacher(one) for one in teachers]
     growing = [
         Growing(small, tuple(f"{layer}.weight" for layer in layers), sparsity)
         for layers, sparsity in SPARSITY[network].items()
@@ -90,11 +92,14 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((torch.cat([model(part) for part in images.split(500)]).argmax(1) == labels).float().mean())
 
 
-def known(network: str) -> nn.Module | None:
-    """The network as it was trained before, if it was."""
-    path = WEIGHTS / f"{network}.safetensors"
+def trained(network: str, pool: Pool, seed: int = 0) -> nn.Module:
+    """The uncompressed network; if it was trained before, as it was."""
+    name = f"{network}-{seed}" if seed else network
+    path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
-        return None
+        start = time.process_time()
+        save(train(network, pool, seed), name)
+        print(f"{name}: trained in {time.process_time() - start:.0f} CPU seconds", flush=True)
     model = NETWORKS[network]().eval()
     model.load_state_dict(load_file(path))
     return model
@@ -115,22 +120,15 @@ def main(networks: list[str]) -> None:
     pool = Pool(Dataset({"input": images}, labels))
     both = Pool(Dataset({"input": np.concatenate([images, images[..., ::-1]])}, np.tile(labels, 2)))
     held_out = [torch.from_numpy(part) for part in load()]
-    trained: dict[str, nn.Module] = {}
-    for name in dict.fromkeys([TEACHER, *networks]):
-        start = time.process_time()
-        trained[name] = known(name) or train(name, pool)
-        save(trained[name], name)
-        seconds = time.process_time() - start
-        print(
-            f"{name}: trained in {seconds:.0f} CPU seconds; accuracy {accuracy(trained[name], *held_out):.2%}",
-            flush=True,
-        )
     for name in networks:
+        large = trained(name, pool)
+        teachers = [trained(TEACHER, pool, seed) for seed in range(TEACHERS[name])]
         start = time.process_time()
-        small = compress(name, trained[name], trained[TEACHER], both)
+        small = compress(name, large, teachers, both)
         save(small, f"{name}-small")
         seconds = time.process_time() - start
-        print(f"{name}: compressed in {seconds:.0f} CPU seconds; accuracy {accuracy(small, *held_out):.2%}", flush=True)
+        before, after = (accuracy(one, *held_out) for one in (large, small))
+        print(f"{name}: compressed in {seconds:.0f} CPU seconds; accuracy {before:.2%}, then {after:.2%}", flush=True)
 
 
 if __name__ == "__main__":
