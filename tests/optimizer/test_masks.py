@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from foldpress.graph import copy_graph, initializer, set_initializer
+from foldpress.graph import initializer, set_initializer
 from foldpress.optimizer.groups import find_groups
-from foldpress.optimizer.masks import Masks, kept_positions, mask_group, masked, unmask
-from foldpress.optimizer.shrink import shrink
+from foldpress.optimizer.masks import Masks, mask_group, masked, unmask
 from topologies import BRANCHES, TOPOLOGIES, build, outputs, samples
 
 
@@ -26,26 +25,6 @@ def test_what_is_hidden_may_be_anything(name: str) -> None:
             np.moveaxis(stored, slot.axis, 0)[slot.positions(np.array([0]))] = 0.3
             set_initializer(hidden, str(slot.value.name), stored)
     np.testing.assert_allclose(outputs(hidden, feed)[0], expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["residual stream that pads its channels", "concatenated branches", "heads, packed", "LSTM", "dense connections"],
-)
-def test_positions_are_those_that_surgery_leaves(name: str) -> None:
-    """Catches: a map for other weights (PyTorch's) that departs from the graph; two groups in one tensor, of which one wins."""
-    model = build(TOPOLOGIES[name])
-    masks = Masks({group.name: np.array([0, 2]) for group in find_groups(model)[0]})
-    cut = copy_graph(model)
-    shrink(cut, masks)
-    positions = kept_positions(model, masks)
-    assert positions
-    for (tensor, axis), kept in positions.items():
-        before, after = (np.array(initializer(one, one.graph.initializers[tensor])) for one in (model, cut))
-        others = [(a, k) for (t, a), k in positions.items() if t == tensor and a != axis]
-        for other, left in others:
-            before = np.take(before, left, axis=other)
-        np.testing.assert_array_equal(np.take(before, kept, axis=axis), after)
 
 
 def test_products_put_in_to_hide_channels_come_out_again() -> None:

@@ -37,18 +37,6 @@ class MaskingPass(Pass, Protocol):
         """Hide what goes and repair what stays, in place; tensors keep their shapes."""
 
 
-def kept_positions(model: ir.Model, masks: Masks) -> dict[tuple[str, int], Indices]:
-    """The positions that stay of every stored tensor that loses some, by its name and axis."""
-    found: dict[tuple[str, int], Indices] = {}
-    for group in find_groups(model)[0]:
-        for slot in (*group.slots, *group.consumers):
-            if group.name in masks.channels:
-                key = str(slot.value.name), slot.axis
-                stays = np.setdiff1d(np.arange(len(slot.channels)), gone(slot, masks.channels[group.name]))
-                found[key] = np.intersect1d(found.get(key, stays), stays)
-    return found
-
-
 def gone(slot: Slot, keep: Indices) -> Indices:
     """The positions of a slot that belong to channels of its group that do not stay."""
     return np.flatnonzero((slot.channels != NONE) & ~np.isin(slot.channels, keep))
