@@ -26,6 +26,7 @@ TIMED_BRIEFLY = ["benchmark.processes=3", "benchmark.seconds=0.3"]
 BRIEF = [
     *TIMED_BRIEFLY,
     "quantize.precision=static",
+    "quantize.samples=256",
     "folds.splits=3",
 ]  # the README's commands run all of it as it stands
 
