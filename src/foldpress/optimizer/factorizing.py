@@ -9,6 +9,7 @@ from functools import cached_property
 import onnx_ir as ir
 
 from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.by_round import ByRound
 from foldpress.optimizer.factorize.factorize import Factorize, nothing_to_factorize
 from foldpress.optimizer.factorize.forms import factorizable
 from foldpress.optimizer.factorize.request import Factorization
@@ -18,7 +19,7 @@ from foldpress.optimizer.pruning import Pruning
 from foldpress.optimizer.rounds import Rounds
 
 
-class Factorizing:
+class Factorizing(ByRound):
     """The networks of `pruning`, factorized.
 
     Args:
@@ -27,12 +28,13 @@ class Factorizing:
     """
 
     def __init__(self, pruning: Pruning, asked: Factorization | None) -> None:
+        super().__init__()
         self.pruning, self.asked = pruning, asked
 
     @property
     def own_network(self) -> bool:
         """Whether every round has a network of its own."""
-        return self.asked is not None or self.pruning.learns
+        return self.asked is not None or self.pruning.own_network
 
     def by(self, asked: Factorization | None) -> "Factorizing":
         """The same networks factorized to another budget, or not at all; what was learned is shared."""
@@ -50,26 +52,16 @@ class Factorizing:
         """
         return self._collect(self.pruning.without(None, 0).model, self._rounds(None, 0))
 
-    def without(self, fold: int | None, repeat: int) -> PassResult:
-        """The network of a round."""
-        if fold is None:
-            return self._shipped
-        return self._make(fold, repeat) if self.own_network else self._shipped
-
     def the_pass(self, fold: int | None, repeat: int) -> Factorize:
         """What factorizes the network of a round."""
         assert self.asked is not None  # noqa: S101  # else there is no pass
         seen = self.pruning.rounds.seen(fold, repeat)
         if fold is None:
             return self.asked.make(self.grams.all(), seen)
-        if self.pruning.learns:
+        if self.pruning.own_network:
             own = self._collect(self.pruning.without(fold, repeat).model, self._rounds(fold, repeat))
             return self.asked.make(own.all(), seen)
         return self.asked.make(self.grams.without(fold, repeat), seen)
-
-    @cached_property
-    def _shipped(self) -> PassResult:
-        return self._make(None, 0)
 
     def _make(self, fold: int | None, repeat: int) -> PassResult:
         model = self.pruning.without(fold, repeat).model
@@ -81,7 +73,7 @@ class Factorizing:
     def _rounds(self, fold: int | None, repeat: int) -> Rounds:
         """The samples to collect from, in folds as far as rounds share a network."""
         rounds = self.pruning.rounds
-        return Rounds.undivided(rounds.seen(fold, repeat)) if self.pruning.learns else rounds
+        return Rounds.undivided(rounds.seen(fold, repeat)) if self.pruning.own_network else rounds
 
     def _collect(self, model: ir.Model, rounds: Rounds) -> GramStatistics:
         assert self.asked is not None  # noqa: S101  # else nothing is collected

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from foldpress.errors import RequestError
 from foldpress.graph import copy_graph
 from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.by_round import ByRound
 from foldpress.optimizer.gates import with_gates
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.hiding import clear_branches
@@ -21,7 +22,7 @@ from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.structured import PruneStructured, layers_to_observe
 
 
-class Pruning:
+class Pruning(ByRound):
     """One float graph, pruned for every round.
 
     Args:
@@ -31,10 +32,11 @@ class Pruning:
     """
 
     def __init__(self, model: ir.Model, prune: Prune | None, rounds: Rounds) -> None:
+        super().__init__()
         self.model, self.prune, self.rounds = model, prune, rounds
 
     @property
-    def learns(self) -> bool:
+    def own_network(self) -> bool:
         """Whether it looks at data, so that every round has a network of its own."""
         return self.prune is not None and self.prune.learns
 
@@ -66,15 +68,11 @@ class Pruning:
             )
         return collect_grams(shown, layers, self.rounds.samples, self.rounds.numbers)
 
-    def without(self, fold: int | None, repeat: int) -> PassResult:
-        """The network of a round."""
-        return self._make(fold, repeat) if self.learns and fold is not None else self._shipped
-
     @cached_property
     def masked(self) -> tuple[Masks, PassResult]:
         """What goes of the network that learned from all folds, and that network with it hidden and the rest repaired."""
         assert self.prune is not None  # noqa: S101  # else nothing goes
-        made = self.prune.make(self.grams.all() if self.learns else {}, self.rounds.samples)
+        made = self.prune.make(self.grams.all() if self.own_network else {}, self.rounds.samples)
         model = copy_graph(self.model)
         with one_thread():
             masks, log = made.mask(model)
@@ -92,15 +90,10 @@ class Pruning:
         shrink(cut, Masks({plan.group.name: plan.keep() for plan in plans if plan.taken}))
         return {plan.group.name: plan.remaining(plan.taken) for plan in plans}, cut
 
-    @cached_property
-    def _shipped(self) -> PassResult:
-        """The network that learned from all folds."""
-        return self._make(None, 0)
-
     def _make(self, fold: int | None, repeat: int) -> PassResult:
         if self.prune is None:
             return PassResult(self.model)
-        if not self.learns:
+        if not self.own_network:
             return apply([self.prune.make({}, self.rounds.samples)], self.model)
         grams = self.grams.all() if fold is None else self.grams.without(fold, repeat)
         with one_thread():

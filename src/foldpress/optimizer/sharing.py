@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from foldpress.optimizer.by_round import ByRound
 from foldpress.optimizer.factorizing import Factorizing
 from foldpress.optimizer.gptq import too_wide
 from foldpress.optimizer.gram import GramStatistics, collect_grams
@@ -19,7 +20,7 @@ from foldpress.optimizer.rounds import Rounds
 from foldpress.optimizer.share import Share, ShareWeights
 
 
-class Sharing:
+class Sharing(ByRound):
     """What shares weights in every round, and in which networks.
 
     Args:
@@ -29,21 +30,13 @@ class Sharing:
     """
 
     def __init__(self, before: Factorizing, share: Share | None, levels: int | None = None) -> None:
+        super().__init__()
         self.before, self.share, self.levels = before, share, levels
 
     @property
     def own_network(self) -> bool:
         """Whether every round has a network of its own."""
         return self.share is not None or self.before.own_network
-
-    def without(self, fold: int | None, repeat: int) -> PassResult:
-        """The network of a round, and what sharing logs."""
-        return self._shipped if fold is None else self._make(fold, repeat)
-
-    @cached_property
-    def _shipped(self) -> PassResult:
-        """The network that learned from all folds."""
-        return self._make(None, 0)
 
     @cached_property
     def grams(self) -> GramStatistics:
