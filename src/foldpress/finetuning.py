@@ -131,19 +131,11 @@ def finetune(
         ModelError: masked weights that cannot be traced to parameters.
         DivergedError: the loss is no number any more.
     """
-    import torch
-
     from foldpress.training.distillation import distill
-    from foldpress.training.masking import Growing, Held
 
     masks, repaired = press.masked()
-    sparsity = press.prune.sparsity if press.prune is not None else None
-    grows = gradual and sparsity is not None
-    stays = network.take(masks, press.model if grows else repaired.model)
-    if grows:
-        constraint: Constraint = Growing(network.module, tuple(stays), float(sparsity or 0))
-    else:
-        constraint = Held(network.module, {name: torch.from_numpy(mask) for name, mask in stays.items()})
+    grows = press.prune.sparsity if gradual and press.prune is not None else None
+    stays = network.take(masks, repaired.model if grows is None else press.model)
     label = "fine-tuning under masks"
     trained = distill(
         network.module,
@@ -151,7 +143,7 @@ def finetune(
         teachers,
         loss,
         plan,
-        constraints=(constraint,),
+        constraints=(_constraint(network, stays, grows),),
         checkpoint=checkpoint,
         label=label,
         **features,
@@ -160,6 +152,17 @@ def finetune(
         tuning.run(network.module, pool, teachers, loss, plan, **features)
     pruned = network.pruned(masks)
     return PassResult(pruned.model, (*repaired.log, _entry(trained, stays)))
+
+
+def _constraint(network: MaskedNetwork, stays: Mapping[str, Array], grows: float | None) -> "Constraint":
+    """What is left out stays out or, where a share `grows` of zeros is to come about, is chosen anew while the network learns."""
+    import torch
+
+    from foldpress.training.masking import Growing, Held
+
+    if grows is not None:
+        return Growing(network.module, tuple(stays), grows)
+    return Held(network.module, {name: torch.from_numpy(mask) for name, mask in stays.items()})
 
 
 def _entry(trained: "Trained", stays: Mapping[str, Array]) -> LogEntry:

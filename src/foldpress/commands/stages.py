@@ -6,7 +6,21 @@ from typing import Annotated, Any
 import typer
 
 import foldpress
-from foldpress.commands.options import Data, Json, KeepMetadata, Out, Quiet, Samples, Seed, Task, Verbose
+from foldpress.commands.options import (
+    Bytes,
+    Data,
+    Json,
+    KeepMetadata,
+    Latency,
+    Macs,
+    Out,
+    Parameters,
+    Quiet,
+    Samples,
+    Seed,
+    Task,
+    Verbose,
+)
 from foldpress.console import command
 from foldpress.render import show_stage
 
@@ -27,10 +41,7 @@ def prune(
     graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
     output: Out, data: Data,
     method: Annotated[str, typer.Option(help="structured, unstructured or 2:4.")] = "structured",
-    macs: Annotated[float | None, typer.Option(help="Share of the multiply-accumulates to leave.")] = None,
-    parameters: Annotated[float | None, typer.Option(help="Share of the parameters to leave.")] = None,
-    size: Annotated[float | None, typer.Option("--bytes", help="Share of the weights' bytes to leave.")] = None,
-    latency: Annotated[float | None, typer.Option(help="Share of the float32 graph's time to leave, as measured.")] = None,
+    macs: Macs = None, parameters: Parameters = None, size: Bytes = None, latency: Latency = None,
     max_drop: Annotated[float | None, typer.Option(help="Largest drop on samples that pruning has not seen.")] = None,
     protect: Annotated[list[str] | None, typer.Option(help="A layer whose inputs and outputs all stay.")] = None,
     score: Annotated[str, typer.Option(help="Which channels go first: obs, activation, magnitude or l1.")] = "obs",
@@ -54,10 +65,7 @@ def factorize(
     graph: Annotated[Path, typer.Argument(help="A float .onnx file.")],
     output: Out, data: Data,
     method: Annotated[str, typer.Option(help="auto, low-rank, separable, tucker, depthwise or kronecker.")] = "auto",
-    macs: Annotated[float | None, typer.Option(help="Share of the multiply-accumulates to leave.")] = None,
-    parameters: Annotated[float | None, typer.Option(help="Share of the parameters to leave.")] = None,
-    size: Annotated[float | None, typer.Option("--bytes", help="Share of the weights' bytes to leave.")] = None,
-    latency: Annotated[float | None, typer.Option(help="Share of the float32 graph's time to leave, as measured.")] = None,
+    macs: Macs = None, parameters: Parameters = None, size: Bytes = None, latency: Latency = None,
     max_drop: Annotated[float | None, typer.Option(help="Largest drop on samples that the fit has not seen.")] = None,
     protect: Annotated[list[str] | None, typer.Option(help="A layer that stays as it is.")] = None,
     task: Task = "classification",
