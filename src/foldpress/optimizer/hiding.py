@@ -15,18 +15,19 @@ from foldpress.optimizer.reconstruction import reconstruct
 from foldpress.optimizer.repair import Consumer, refit
 
 
-def hide(model: ir.Model, plans: Sequence[Plan], samples: Dataset) -> None:
+def hide(model: ir.Model, plans: Sequence[Plan], samples: Dataset, *, together: bool = True) -> None:
     """First every consumer by itself, then all that is behind a cut, for what the cuts do together; in place.
 
     Args:
         model: a graph with shapes.
         plans: those that take something. A layer may lose features to several.
         samples: without labels.
+        together: see `reconstruct`.
     """
     original = copy_graph(model)
     kept = refit_consumers(model, plans)
     clear_branches(model, plans)
-    reconstruct(original, model, kept, samples)
+    reconstruct(original, model, kept, samples, together=together)
 
 
 def refit_consumers(model: ir.Model, plans: Sequence[Plan]) -> dict[str, Indices]:

@@ -78,7 +78,7 @@ class _Measure:
         cut = copy_graph(self.model)
         cuts = [replace(plan, taken=self.taken(plan)) for plan in plans]
         if repaired:
-            hide(cut, cuts, self.repaired_on)
+            hide(cut, cuts, self.repaired_on, together=False)
         else:
             refit_consumers(cut, cuts)
         return self.outputs.error(cut)

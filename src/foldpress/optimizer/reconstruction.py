@@ -39,6 +39,8 @@ def reconstruct(
     kept: Mapping[str, Indices],
     samples: Dataset,
     settle: Callable[[Layer, Rows], None] | None = None,
+    *,
+    together: bool = True,
 ) -> None:
     """Change the weights of `pruned`, in place.
 
@@ -50,6 +52,7 @@ def reconstruct(
         settle: may change each layer once more before the layers behind it are set right. It gets what the layer sums over,
             [n, G, D], with a last feature of ones where the layer has a place for a bias. What it has settled stays: no
             layer is then fitted together with the one before it.
+        together: whether layers that lose features are fitted together with the one before them.
     """
     original = with_gates(original)
     add_gates(pruned)
@@ -65,7 +68,7 @@ def reconstruct(
             place.layer.add_to_bias(pruned, change[:, width].ravel())
         if settle is not None:
             settle(place.layer, inputs)
-        elif place.layer.name in kept and (pair := pair_of(pruned, place, kept)) is not None:
+        elif together and place.layer.name in kept and (pair := pair_of(pruned, place, kept)) is not None:
             fit_together(original, pruned, pair, samples)
         store_gates(pruned)
     remove_gates(pruned)
