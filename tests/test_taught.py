@@ -13,9 +13,12 @@ from conftest import Classifier, Invoke, WriteRecipe
 from foldpress.cost import graph_cost
 from foldpress.folds import Folds
 from foldpress.job import open_job
-from foldpress.recipe import load_recipe
+from foldpress.recipe import load_recipe, make_table
 from foldpress.refit import refit
+from foldpress.tables.train import DistillTable
 from foldpress.taught import Training
+from foldpress.training.losses import Loss
+from foldpress.training_inputs import make_loss
 
 NETWORK = """
 import torch
@@ -93,6 +96,13 @@ ASKED = {
     "finetune": {"learning_rate": 0.005, "epochs": 5},
     "gate": {"max_drop": 0.6},
 }
+
+
+def test_a_table_says_how_teachers_are_weighed() -> None:
+    """Catches a key that is read and goes no further."""
+    table = make_table(DistillTable, student="network:build", teacher="self", gamma=0.4, temperature=2.0, ramp_up=0.3)
+    assert make_loss(table, "regression") == Loss(0.4, 2.0, classes=False, ramp_up=0.3)
+    assert make_loss(table, "classification").classes
 
 
 def test_a_run_trains_a_student_prunes_and_finetunes_it(folder: Path, recipe: WriteRecipe, invoke: Invoke) -> None:
@@ -182,6 +192,7 @@ def test_weights_alone(folder: Path, monkeypatch: pytest.MonkeyPatch, invoke: In
         (("-t", "baseline"), 2, "name the teacher"),
         (("-t", "teacher.pt"), 2, "none of baseline, self, module:callable, file.onnx"),
         (("-t", "net.onnx", "--gamma", 1.5), 2, "gamma"),
+        (("-t", "self", "--ramp-up", 1.5), 2, "ramp_up"),
         (("-t", "net.onnx", "--temperature", 0), 2, "temperature"),
         (("-t", "net.onnx", "--held-back", 1), 2, "held_back"),
         (("-t", "net.onnx", "--optimizer", "network:nothing"), 2, "no callable 'nothing'"),

@@ -25,6 +25,7 @@ from foldpress.training_inputs import (
     check_samples,
     check_task,
     distill_by,
+    make_loss,
     make_plan,
     make_pool,
     make_teachers,
@@ -162,6 +163,4 @@ class Training:
         return make_teachers(table.teacher, self.recipe.folder, self.baseline)
 
     def _loss(self, table: TrainTable) -> "Loss":
-        from foldpress.training.losses import Loss
-
-        return Loss(table.gamma, table.temperature, classes=self.task.name == "classification")
+        return make_loss(table, self.task.name)

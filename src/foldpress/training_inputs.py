@@ -125,6 +125,13 @@ def make_teachers(
     return [Teacher(source(table), table.weight, table.classes) for table in tables]
 
 
+def make_loss(table: TrainTable, task: str) -> "Loss":
+    """How targets and teachers are weighed, as a table says."""
+    from foldpress.training.losses import Loss
+
+    return Loss(table.gamma, table.temperature, task == "classification", table.ramp_up)
+
+
 def make_plan(table: TrainTable, folder: Path) -> "Plan":
     """How long and how fast, as a table says, with the user's own code beside the recipe."""
     from foldpress.training.plan import Plan

@@ -113,6 +113,19 @@ def test_the_moving_average_teaches_and_is_what_is_kept() -> None:
     assert accuracy(trained.module) > 0.75  # as it began: a third
 
 
+def test_gamma_rises_with_the_steps(teacher: nn.Module) -> None:
+    """Catches a ramp that counts epochs, or steps of one epoch."""
+    asked: list[float] = []
+
+    class Watched(Loss):
+        def at(self, done: float) -> Loss:
+            asked.append(done)
+            return super().at(done)
+
+    distill(network(), Pool(samples()), [Teacher(teacher)], Watched(ramp_up=0.5), Plan(epochs=2, batch=30))
+    assert asked == pytest.approx(np.arange(1, 13) / 12)
+
+
 def test_features_are_learned_through_a_map(teacher: nn.Module) -> None:
     """Catches features that are not trained for: their error has to fall, and the map must not stay in the student."""
     plan = Plan(epochs=10, learning_rate=0.02)

@@ -60,6 +60,15 @@ def test_numbers_have_squared_errors() -> None:
     assert float(found) == pytest.approx(0.25 * soft + 0.75 * hard, rel=1e-5)
 
 
+def test_gamma_rises_as_tarvainen_has_it() -> None:
+    """Catches another curve, γ that ends below its value, and a temperature or kind of loss that is lost on the way."""
+    loss = Loss(gamma=0.8, temperature=2.0, classes=False, ramp_up=0.4)
+    for done, wanted in ((0.0, 0.8 * np.exp(-5)), (0.1, 0.8 * np.exp(-5 * 0.75**2)), (0.3, 0.8 * np.exp(-5 * 0.25**2))):
+        assert loss.at(done).gamma == pytest.approx(wanted)
+        assert (loss.at(done).temperature, loss.at(done).classes) == (2.0, False)
+    assert loss.at(0.4).gamma == loss.at(1.0).gamma == Loss(gamma=0.8).at(0.0).gamma == 0.8
+
+
 def test_probabilities_are_told_from_logits() -> None:
     probabilities = torch.softmax(tensor(TEACHER), 1)
     assert are_probabilities(probabilities)
@@ -73,3 +82,9 @@ def test_probabilities_are_told_from_logits() -> None:
 def test_numbers_out_of_range_are_refused(gamma: float, temperature: float) -> None:
     with pytest.raises(RequestError, match=r"gamma|temperature"):
         Loss(gamma, temperature)
+
+
+@pytest.mark.parametrize("ramp_up", [-0.1, 1.1, float("nan")])
+def test_a_ramp_is_a_share_of_the_training(ramp_up: float) -> None:
+    with pytest.raises(RequestError, match="ramp_up"):
+        Loss(ramp_up=ramp_up)

@@ -24,6 +24,8 @@ def distill(
     task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
     gamma: Annotated[float | None, typer.Option(help="Share of the soft targets, 0 to 1: 0.9.")] = None,
     temperature: Annotated[float | None, typer.Option(help="That softens them: 4.")] = None,
+    ramp_up: Annotated[float | None, typer.Option(help="Share of the steps over which gamma rises, 0 to 1: 0.")] = None,
+    decay: Annotated[float | None, typer.Option(help="Of the moving average, in a step, with teacher self: 0.99.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data, at most: 30.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples in a step: 64.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest one of the schedule: 0.001.")] = None,
@@ -40,8 +42,9 @@ def distill(
     """Train a small network beside large ones (distillation)."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         options: dict[str, Any] = {
-            "weights": weights, "unlabelled": unlabelled, "gamma": gamma, "temperature": temperature, "epochs": epochs,
-            "batch": batch, "learning_rate": learning_rate, "held_back": held_back, "patience": patience,
+            "weights": weights, "unlabelled": unlabelled, "gamma": gamma, "temperature": temperature,
+            "ramp_up": ramp_up, "decay": decay, "epochs": epochs, "batch": batch, "learning_rate": learning_rate,
+            "held_back": held_back, "patience": patience,
             "optimizer": optimizer, "schedule": schedule, "augment": augment, "seed": seed,
         }  # fmt: skip
         stored = iter(teacher_weights or ())

@@ -22,6 +22,7 @@ from foldpress.training_inputs import (
     check_task,
     distill_by,
     distilled_entry,
+    make_loss,
     make_pool,
     make_teachers,
 )
@@ -61,7 +62,6 @@ def distill(
         MissingExtraError: the training library is not installed.
     """
     from foldpress.training.checkpoints import Checkpoint
-    from foldpress.training.losses import Loss
 
     start, folder, output = time.perf_counter(), Path(folder), _output(output)
     table = make_table(DistillTable, student=student, teacher=teacher, **options)
@@ -75,10 +75,9 @@ def distill(
     network = build_student(table, folder)
     pool = make_pool(network, labelled, unlabelled)
     check_samples(network, pool.labelled, make_task(task, folder, np.empty(0)))
-    loss = Loss(table.gamma, table.temperature, classes=task == "classification")
     teachers = make_teachers(table.teacher, folder, network)
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), _key(table, pool.labelled.fingerprint()))
-    trained = distill_by(table, network, pool, teachers, loss, folder, kept)
+    trained = distill_by(table, network, pool, teachers, make_loss(table, task), folder, kept)
     result = _written(output, trained, pool.labelled, start)
     if kept is not None:
         kept.remove()

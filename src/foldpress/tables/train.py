@@ -42,6 +42,7 @@ class TrainTable(Table):
     )
     gamma: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.9
     temperature: Positive = 4.0
+    ramp_up: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     unlabelled: str | None = None
     features: dict[str, str] = Field(default_factory=dict)
     feature_weight: Positive = 1.0

@@ -9,14 +9,16 @@ terms are averaged by weight. A teacher of some of the student's classes alone s
 compared with the student's softmax over them (Vongkulbhisal et al. 2019, arXiv:1904.06062, eq. 1).
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
 
 from foldpress.errors import RequestError
 
+_STEEP = -5  # the exponent that γ begins with, where it rises
 _TINY = 1e-12  # the least probability that a logarithm is taken of
 
 
@@ -43,20 +45,34 @@ class Loss:
         gamma: share of the soft targets, 0 to 1.
         temperature: T > 0; classes alone.
         classes: whether outputs are logits of classes, or numbers.
+        ramp_up: share of a training, 0 to 1, over which γ rises to its value.
 
     Raises:
-        RequestError: γ or T is out of range.
+        RequestError: γ, T or the share is out of range.
     """
 
     gamma: float = 0.5
     temperature: float = 4.0
     classes: bool = True
+    ramp_up: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma <= 1:
             raise RequestError(f"gamma = {self.gamma}", available="0 (labels alone) to 1 (the teacher alone)")
         if not 0 < self.temperature < float("inf"):
             raise RequestError(f"temperature = {self.temperature}", available="above 0; 1 leaves the teacher as it is")
+        if not 0 <= self.ramp_up <= 1:
+            raise RequestError(f"ramp_up = {self.ramp_up}", available="0 (γ from the first step) to 1 (until the last)")
+
+    def at(self, done: float) -> "Loss":
+        """The loss when this share of a training is done.
+
+        Until `ramp_up`, γ · exp(−5 (1 − done/ramp_up)²) stands for γ (Tarvainen and Valpola 2017, arXiv:1703.01780, §3): a
+        teacher that learns with the student has nothing to say at first.
+        """
+        if done >= self.ramp_up:
+            return self
+        return replace(self, gamma=self.gamma * math.exp(_STEEP * (1 - done / self.ramp_up) ** 2))
 
     def __call__(self, outputs: torch.Tensor, targets: torch.Tensor | None, soft: Sequence[Soft]) -> torch.Tensor:
         """γ · soft + (1 − γ) · hard, a scalar.

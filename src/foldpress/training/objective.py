@@ -1,6 +1,6 @@
 """What a network is trained for: labels, teachers and features, of one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class Objective:
         _check_outputs(own, loss)
         _check_targets(pool, loss, teachers)
         self._probabilities = loss.classes and are_probabilities(own)
+        self._done: Callable[[], float] = lambda: 1.0  # the share of the training that is done
         self._average = Average(student, decay, probabilities=self._probabilities)
         self._answering: list[Answering] = []
         for teacher in teachers:
@@ -70,7 +71,8 @@ class Objective:
         self.features = self._features(dict(features or {}), inputs)
 
     def attach(self, engine: Any) -> None:
-        """Let the moving average, if it teaches, follow the student from now on."""
+        """From now on γ rises with the steps, and the moving average, if it teaches, follows the student."""
+        self._done = lambda: engine.state.iteration / (engine.state.max_epochs * engine.state.epoch_length)
         if self._average in self._answering:
             self._average.attach(engine)
 
@@ -90,7 +92,7 @@ class Objective:
         pairs = self.features.pairs if self.features is not None else {}
         outputs, own = hear(self._student, batch.inputs, [*pairs])
         soft, theirs = self._soft(batch, [*pairs.values()])
-        loss = self.loss(self._logits(outputs), batch.targets, soft)
+        loss = self.loss.at(self._done())(self._logits(outputs), batch.targets, soft)
         return loss if self.features is None else loss + self._weight * self.features(own, theirs)
 
     def judge(self, batch: Batch) -> torch.Tensor:
