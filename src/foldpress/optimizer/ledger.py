@@ -88,7 +88,9 @@ class LatencyLedger:
     def __init__(self, model: ir.Model, groups: Sequence[ChannelGroup], latencies: Latencies) -> None:
         self._curves, self.total = latencies.curves, latencies.whole
         macs = {layer.name: float(layer.macs or 1) for layer in graph_cost(model).layers}
-        self._layers: dict[str, dict[str, float]] = {}  # the time that a group's curve has for a layer, by layer and group
+        self._layers: dict[
+            str, dict[str, float]
+        ] = {}  # the time that a group's curve has for a layer, by layer and group
         for group in groups:
             if group.name in self._curves:
                 layers = layers_of(group)
