@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from foldpress.cost import stored_weight
 from foldpress.optimizer.by_layer import by_layer
 from foldpress.optimizer.layers import weighted_layers
 from foldpress.optimizer.targets import Target
+from foldpress.stored_weights import stored_weight
 
 
 def nodes_left_float(model: ir.Model, target: Target, asked: Sequence[str] = ()) -> dict[str, str]:
