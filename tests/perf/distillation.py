@@ -33,14 +33,21 @@ from foldpress.training.plan import Plan
 from foldpress.training.samples import Pool
 from foldpress.training.teachers import Teacher
 
+Kind = Callable[[int], tuple[nn.Module, nn.Module]]  # from a seed to a student alone and one that was taught
+
 SEEDS = 5
 TEACHING = Plan(epochs=15, batch=128, learning_rate=5e-3)
 STUDYING = Plan(epochs=40, batch=128, learning_rate=1e-2)
 HALVES = (tuple(range(5)), tuple(range(5, 10)))  # classes of two teachers that know five each
 LABELLED = 0.1
+WRONG = 0.3  # of the labels, where some are
+AVERAGED = Loss(0.0)  # its own moving average is kept, and teaches nothing
+SELF, DECAY = Loss(0.5, 4.0), 0.95  # the moving average reaches back about one epoch of 18 steps
 # With a tenth of the samples, about as many steps as with all: a student alone is to be trained to its end as well.
 TEACHING_FEW = replace(TEACHING, epochs=60, batch=32)
 STUDYING_FEW = replace(STUDYING, epochs=400, patience=100)
+LONG = replace(STUDYING, epochs=80, patience=None)  # self-distillation learns slowly at first
+LONG_FEW = replace(LONG, epochs=800)
 
 
 def images() -> tuple[Dataset, Dataset]:
@@ -86,7 +93,7 @@ def teach(data: Dataset, seed: int, plan: Plan = TEACHING, classes: tuple[int, .
 def study(pool: Pool, teachers: list[Teacher], loss: Loss, seed: int, plan: Plan = STUDYING) -> nn.Module:
     """A student."""
     torch.manual_seed(seed)
-    return distill(small(), pool, teachers, loss, replace(plan, seed=seed)).module
+    return distill(small(), pool, teachers, loss, replace(plan, seed=seed), decay=DECAY).module
 
 
 def accuracy(module: nn.Module, data: Dataset) -> float:
@@ -111,7 +118,29 @@ def few_labels(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     return Dataset({"input": x[known]}, data.y[known]), Dataset({"input": x[rest]})
 
 
-def kinds(train: Dataset, scored: Dataset) -> dict[str, Callable[[int], tuple[nn.Module, nn.Module]]]:
+def some_wrong(data: Dataset, seed: int) -> Dataset:
+    """The same images, three tenths of them under another label, any but their own; those that training stops by too."""
+    generator, labels = np.random.default_rng([seed, 1]), data.y.copy()
+    rows = generator.permutation(len(labels))[: round(WRONG * len(labels))]
+    labels[rows] = (labels[rows] + generator.integers(1, 10, len(rows))) % 10
+    return Dataset(data.inputs, labels)
+
+
+def own_kinds(name: str, pool: Callable[[int], Pool]) -> dict[str, Kind]:
+    """A student and its moving average, which teaches it, or is kept without having taught, on the samples of a seed."""
+
+    @cache
+    def student(loss: Loss | None, seed: int) -> nn.Module:
+        return study(pool(seed), [] if loss is None else [Teacher(None)], loss or Loss(), seed)
+
+    return {
+        f"self{name}": lambda seed: (student(None, seed), student(SELF, seed)),
+        f"averaged{name}": lambda seed: (student(None, seed), student(AVERAGED, seed)),
+        f"self against averaged{name}": lambda seed: (student(AVERAGED, seed), student(SELF, seed)),
+    }
+
+
+def kinds(train: Dataset, scored: Dataset) -> dict[str, Kind]:
     """Each gives a student alone and one that was taught, of a seed."""
     whole = Pool(train)
 
@@ -139,8 +168,9 @@ def kinds(train: Dataset, scored: Dataset) -> dict[str, Callable[[int], tuple[nn
         return alone_with_few(seed), study(Pool(known, rest), [teacher], Loss(0.9, 4.0), seed)
 
     def semi_self(seed: int) -> tuple[nn.Module, nn.Module]:
-        pool = Pool(*few_labels(train, seed))
-        return alone_with_few(seed), study(pool, [Teacher(None)], Loss(0.5, 1.0), seed)
+        known, rest = few_labels(train, seed)
+        alone = study(Pool(known), [], Loss(), seed, LONG_FEW)
+        return alone, study(Pool(known, rest), [Teacher(None)], replace(SELF, ramp_up=1.0), seed, LONG)
 
     def taught(seed: int, loss: Loss, teachers: list[Teacher]) -> tuple[nn.Module, nn.Module]:
         return alone(seed), study(whole, teachers, loss, seed)
@@ -148,7 +178,8 @@ def kinds(train: Dataset, scored: Dataset) -> dict[str, Callable[[int], tuple[nn
     return {
         "offline": lambda seed: taught(seed, Loss(0.9, 4.0), [teacher(0)]),
         "semi-supervised": semi,
-        "self": lambda seed: taught(seed, Loss(0.5, 1.0), [Teacher(None)]),
+        **own_kinds("", lambda _: whole),
+        **own_kinds(", wrong labels", lambda seed: Pool(some_wrong(train, seed))),
         "self, semi-supervised": semi_self,
         "three teachers": lambda seed: taught(seed, Loss(0.9, 4.0), [teacher(number) for number in range(3)]),
         "two teachers of five classes": lambda seed: taught(
