@@ -16,7 +16,8 @@ os.environ["FOLDPRESS_SHARED"] = str(SHARED)
 import numpy as np  # noqa: E402
 import onnx_ir as ir  # noqa: E402
 import torch  # noqa: E402
-from pruning import ROOT, macs, pruned, scores  # type: ignore[import-not-found]  # noqa: E402  # beside this script
+from networks import ROOT, macs, scores  # type: ignore[import-not-found]  # noqa: E402  # beside this script
+from pruning import pruned  # type: ignore[import-not-found]  # noqa: E402
 from torch import nn  # noqa: E402
 
 from foldpress.data import Dataset, fit_inputs  # noqa: E402
