@@ -1,6 +1,7 @@
 """The search for a budget of time, on times that are computed: what is measured differs from what the table predicts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +14,7 @@ from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.latency_cache import LatencyCache
 from foldpress.latency_table import Table
+from foldpress.optimizer import structured
 from foldpress.optimizer.allocation import BudgetError
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.ledger import Curve, Latencies
@@ -83,6 +85,22 @@ def test_what_is_measured_meets_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_
     measured, settled = met(monkeypatch, Machine(bias), budget, tmp_path)
     assert 0.95 * budget <= measured <= 1.01 * budget
     assert [entry.action for entry in settled.log].count("done") == 1
+
+
+def test_cuts_are_priced_once_for_all_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Catches: half a minute of measuring in every trial, of what no budget of time changes."""
+    priced = []
+    plain = structured.measure_influence
+
+    def counted(*given: Any, **asked: Any) -> None:
+        priced.append(asked)
+        plain(*given, **asked)
+
+    monkeypatch.setattr(structured, "measure_influence", counted)
+    machine = Machine(0.6)
+    met(monkeypatch, machine, 0.7, tmp_path)
+    assert machine.timed > 2  # the last of them by the test itself
+    assert priced == [{"branches": True}]
 
 
 def test_the_smallest_time_that_can_be_met_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -67,18 +67,20 @@ def test_the_smallest_time_is_told() -> None:
 
 
 def test_where_two_groups_meet_their_shares_multiply() -> None:
-    """Catches: time saved twice in a layer that reads one group and makes another."""
-    body = "a = MatMul(x, w) r = Relu(a) b = MatMul(r, v) s = Relu(b) y = MatMul(s, u)"
-    model = graph(body, {"w": (8, 16), "v": (16, 16), "u": (16, 5)}, "float[N, 8]", "float[N, 5]")
+    """Catches: time saved twice in a layer that reads one group and makes another; one group's curve that dilutes another's."""
+    model = graph("a = MatMul(x, w) b = MatMul(a, v) y = MatMul(b, u)",
+                  {"w": (6, 16), "v": (16, 16), "u": (16, 5)}, "float[N, 6]", "float[N, 5]")  # fmt: skip
     groups = find_groups(model)[0]
     macs = {layer.name: layer.macs or 0 for layer in graph_cost(model).layers}
-    curves = {group.name: Curve({16: 4.0, 8: 2.0}) for group in groups}
-    ledger = LatencyLedger(model, groups, Latencies(9.0, curves))
-    first, second = (4.0 * macs[name] / (macs[name] + macs["b"]) for name in ("a", "y"))
-    both = ((4.0 - first) + (4.0 - second)) / 2
-    assert ledger.predict({"a": 8, "b": 16}) == pytest.approx(9 - (first + both) / 2)
-    assert ledger.predict({"a": 8, "b": 8}) == pytest.approx(9 - (first + second) / 2 - both * 3 / 4)
-    assert ledger.predict({"a": 16, "b": 16}) == pytest.approx(9)
+    curves = {"a": Curve({16: 4.0, 8: 2.0}), "b": Curve({16: 8.0, 8: 6.0})}
+    ledger = LatencyLedger(model, groups, Latencies(20.0, curves))
+    assert ledger.predict({"a": 8, "b": 16}) == pytest.approx(20 - 2)
+    assert ledger.predict({"a": 16, "b": 8}) == pytest.approx(20 - 2)
+    assert ledger.predict({"a": 16, "b": 16}) == pytest.approx(20)
+    meeting = 4.0 * macs["b"] / (macs["a"] + macs["b"]), 8.0 * macs["b"] / (macs["b"] + macs["y"])
+    alone = (4.0 - meeting[0]) * 0.5 + (8.0 - meeting[1]) * 0.25
+    mean = (0.5 * meeting[0] + 0.25 * meeting[1]) / 0.75
+    assert ledger.predict({"a": 8, "b": 8}) == pytest.approx(20 - alone - mean * (1 - 0.5 * 0.75))
 
 
 def test_a_group_that_was_not_timed_stays_whole() -> None:

@@ -71,30 +71,54 @@ def test_dead_channels_do_not_make_a_group_free(dead: int) -> None:
     assert threefold / single == pytest.approx(9, rel=1e-3)
 
 
-def test_a_stream_counts_by_what_repair_leaves_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches: streams at the price of inner channels, whose error later layers take back; inner channels at another price."""
-    monkeypatch.setattr("topologies.RNG", np.random.default_rng(0))  # with half of the channels gone, both groups show
+@pytest.fixture
+def residual(monkeypatch: pytest.MonkeyPatch) -> tuple[ir.Model, Dataset]:
+    """A stream and a branch, and samples: with half of the channels gone, both show."""
+    monkeypatch.setattr("topologies.RNG", np.random.default_rng(0))
     model = build(TOPOLOGIES["residual sum"])
-    data = Dataset(samples(model, 100))
-    few = np.unique(np.linspace(0, 99, 64).astype(np.intp))
-    others = data.select(np.setdiff1d(np.arange(100), few))
+    return model, Dataset(samples(model, 100))
+
+
+def two_at_a_time(model: ir.Model, data: Dataset) -> list[Plan]:
     grams = collect_grams(model, layers_to_observe(model), data, np.zeros((1, 100), np.intp)).all()
     plans = []
     for group in find_groups(model)[0]:
         consumers = [consumer(model, slot, grams[str(slot.node.name)]) for slot in group.consumers]
-        plans.append(Plan(group, consumers, removal_order(consumers, group.channels, 2, 2)))
-    measure_influence(model, plans, data, 0.5)
-    outputs = Outputs(model, data.select(few))
-    before: list[float] = []
-    after: list[float] = []
-    for plan in plans:
-        cut = replace(plan, taken=-(-len(plan.order) // 2))
-        for errors, repair in ((before, refit_consumers), (after, lambda graph, cuts: hide(graph, cuts, others))):
-            graph = copy_graph(model)
-            repair(graph, [cut])
-            errors.append(outputs.error(graph))
-    left = np.array(after) / before
-    stream, inner = (error / plan.error(-(-len(plan.order) // 2)) for plan, error in zip(plans, before, strict=True))
+        plans.append(Plan(group, consumers, removal_order(consumers, group.channels, 2, 2 if group.least else 0)))
+    return plans
+
+
+def error_of(model: ir.Model, data: Dataset, cut: Plan, *, repair: bool) -> float:
+    """Of the outputs of some samples, once others have repaired what is behind the cut."""
+    few = np.unique(np.linspace(0, 99, 64).astype(np.intp))
+    graph = copy_graph(model)
+    if repair:
+        hide(graph, [cut], data.select(np.setdiff1d(np.arange(100), few)), together=False)
+    else:
+        refit_consumers(graph, [cut])
+    return Outputs(model, data.select(few)).error(graph)
+
+
+def test_a_stream_counts_by_what_repair_leaves_of_it(residual: tuple[ir.Model, Dataset]) -> None:
+    """Catches: streams at the price of inner channels, whose error later layers take back; inner channels at another price."""
+    plans = two_at_a_time(*residual)
+    measure_influence(residual[0], plans, residual[1], 0.5)
+    cuts = [replace(plan, taken=-(-len(plan.order) // 2)) for plan in plans]
+    before, after = (np.array([error_of(*residual, cut, repair=repair) for cut in cuts]) for repair in (False, True))
+    left = after / before
+    stream, inner = (error / cut.error(cut.taken) for cut, error in zip(cuts, before, strict=True))
     assert plans[1].influence == pytest.approx(inner, rel=1e-3)
     assert plans[0].influence == pytest.approx(stream * left[0] / left[1], rel=1e-3)
     assert left[0] / left[1] != pytest.approx(1, rel=0.01)
+
+
+def test_a_branch_that_goes_is_measured_as_it_goes(residual: tuple[ir.Model, Dataset]) -> None:
+    """Catches: the price of a whole branch guessed from some of its channels; one in other units than the others'."""
+    plans = two_at_a_time(*residual)
+    measure_influence(residual[0], plans, residual[1], 0.5, branches=True)
+    half, whole = (replace(plans[1], taken=taken) for taken in (-(-len(plans[1].order) // 2), len(plans[1].order)))
+    usual = error_of(*residual, half, repair=True) / error_of(*residual, half, repair=False)
+    assert plans[1].loss(whole.taken) == pytest.approx(error_of(*residual, whole, repair=True) / usual, rel=1e-3)
+    assert plans[1].loss(whole.taken) != pytest.approx(plans[1].influence * plans[1].error(whole.taken), rel=0.05)
+    assert plans[1].loss(half.taken) == plans[1].influence * plans[1].error(half.taken)
+    assert plans[0].branch is None

@@ -17,7 +17,8 @@ from foldpress.optimizer.repair import Consumer
 class Plan:
     """A group, the chunks of as many channels each in the order they would go, and how many of them do.
 
-    `influence` is the error of the network's outputs that comes with an error of 1 in the group's consumers.
+    `influence` is the error of the network's outputs that comes with an error of 1 in the group's consumers; `branch` is that
+    error where nothing of the group is left, if it has been measured by itself.
     """
 
     group: ChannelGroup
@@ -25,6 +26,7 @@ class Plan:
     order: list[tuple[Indices, float]]
     taken: int = 0
     influence: float = 1.0
+    branch: float | None = None
 
     def remaining(self, taken: int) -> int:
         """How many channels are left."""
@@ -33,6 +35,12 @@ class Plan:
     def error(self, taken: int) -> float:
         """The error of the group's consumers, relative to their outputs."""
         return self.order[taken - 1][1] if taken else 0.0
+
+    def loss(self, taken: int) -> float:
+        """The error of the network's outputs."""
+        if self.branch is not None and taken == len(self.order):
+            return self.branch
+        return self.influence * self.error(taken)
 
     def gone(self, taken: int | None = None) -> Indices:
         """The channels that go."""
@@ -110,8 +118,8 @@ def _give_back(plans: Sequence[Plan], ledger: Ledger, budget: float) -> None:
 
 
 def _last_loss(plan: Plan) -> float:
-    return plan.influence * (plan.error(plan.taken) - plan.error(plan.taken - 1)) if plan.taken else 0.0
+    return plan.loss(plan.taken) - plan.loss(plan.taken - 1) if plan.taken else 0.0
 
 
 def _loss(plan: Plan) -> float:
-    return plan.influence * (plan.error(plan.taken + 1) - plan.error(plan.taken))
+    return plan.loss(plan.taken + 1) - plan.loss(plan.taken)

@@ -28,10 +28,12 @@ _LEAST_SHARE = 0.25  # of the channels
 _LEAST_ERROR = 1e-3  # relative to the outputs of the consumers; dead channels have one of the ridge's size, 1e-4
 
 
-def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, share: float) -> None:
+def measure_influence(
+    model: ir.Model, plans: Sequence[Plan], samples: Dataset, share: float, *, branches: bool = False
+) -> None:
     """Set `influence` of every plan; where no output of the graph is a float, leave all as they are.
 
-    `share` is that of the channels that go.
+    `share` is that of the channels that go; with `branches`, what it costs if a group goes as a whole is measured too.
     """
     if not any(value.dtype is not None and value.dtype.is_floating_point() for value in model.graph.outputs):
         return
@@ -44,10 +46,13 @@ def measure_influence(model: ir.Model, plans: Sequence[Plan], samples: Dataset, 
         plan.influence = measure.error([plan]) / plan.error(measure.taken(plan))
     streams = [plan for plan in plans if len(plan.group.producers) > 1]
     inner = [plan for plan in plans if plan not in streams]
-    if streams and inner:
+    if inner and (streams or branches):
         usual = measure.left_by_repair(inner)
         for plan in streams:
             plan.influence *= measure.left_by_repair([plan]) / usual
+        for plan in inner if branches else ():
+            if not plan.group.least:
+                plan.branch = replace(measure, share=1.0).error([plan], repaired=True) / usual
 
 
 def few_samples(count: int) -> Indices:

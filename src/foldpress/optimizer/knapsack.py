@@ -29,9 +29,7 @@ def allocate_time(plans: Sequence[Plan], ledger: LatencyLedger, budget: float) -
     """
     steps = [ledger.steps(plan) for plan in plans]
     alone = [_saved(plans, ledger, plan, row) for plan, row in zip(plans, steps, strict=True)]
-    losses = [
-        np.array([plan.influence * plan.error(one) for one in row]) for plan, row in zip(plans, steps, strict=True)
-    ]
+    losses = [np.array([plan.loss(one) for one in row]) for plan, row in zip(plans, steps, strict=True)]
     _take(plans, steps, [len(taken) - 1 for taken in steps])
     if (least := ledger.cost(plans) / ledger.total) > budget:
         raise BudgetError(ledger.kind, budget, least)

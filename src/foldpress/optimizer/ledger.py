@@ -1,5 +1,6 @@
 """What a network costs with some of its channels gone: counted, or looked up in latencies that were measured."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,7 +67,12 @@ class Latencies:
 
 
 class LatencyLedger:
-    """Time, predicted from curves: exact where one group is cut, the product of their shares where two meet in a layer.
+    """Time, predicted from curves: exact where one group is cut.
+
+    Where groups meet in a layer, each saves a share 1 − r_g of the time f_g that its own curve has for the layer, and together
+    they save the share 1 − Π r_g of the mean of these times, weighted by what each saves:
+
+        Σ_g f_g (1 − r_g) / Σ_g (1 − r_g) · (1 − Π_g r_g)
 
     Args:
         model: the network before it is cut.
@@ -82,16 +88,16 @@ class LatencyLedger:
     def __init__(self, model: ir.Model, groups: Sequence[ChannelGroup], latencies: Latencies) -> None:
         self._curves, self.total = latencies.curves, latencies.whole
         macs = {layer.name: float(layer.macs or 1) for layer in graph_cost(model).layers}
-        shares: dict[str, list[float]] = {}
+        self._layers: dict[
+            str, dict[str, float]
+        ] = {}  # the time that a group's curve has for a layer, by layer and group
         for group in groups:
             if group.name in self._curves:
                 layers = layers_of(group)
                 whole = sum(macs[name] for name in layers)
                 for name in layers:
-                    shares.setdefault(name, []).append(self._full(group) * macs[name] / whole)
-        self._layers = {name: sum(found) / len(found) for name, found in shares.items()}
-        self._rest = self.total - sum(self._layers.values())
-        self._groups = {group.name: group for group in groups if group.name in self._curves}
+                    self._layers.setdefault(name, {})[group.name] = self._full(group) * macs[name] / whole
+        self._channels = {group.name: group.channels for group in groups if group.name in self._curves}
 
     def cost(self, plans: Sequence[Plan]) -> float:
         """Milliseconds of the whole network."""
@@ -99,12 +105,11 @@ class LatencyLedger:
 
     def predict(self, widths: Mapping[str, int]) -> float:
         """Milliseconds of the whole network with so many channels left in each group, by its name."""
-        share = dict.fromkeys(self._layers, 1.0)
-        for name, group in self._groups.items():
-            left = self._curves[name].milliseconds[widths[name]] / self._full(group)
-            for layer in layers_of(group):
-                share[layer] *= left
-        return self._rest + sum(cost * share[name] for name, cost in self._layers.items())
+        left = {
+            name: self._curves[name].milliseconds[widths[name]] / self._curves[name].milliseconds[channels]
+            for name, channels in self._channels.items()
+        }
+        return self.total - sum(_saved(times, left) for times in self._layers.values())
 
     def steps(self, plan: Plan) -> list[int]:
         """How many chunks may go, in ascending order, 0 first: those that leave a count of the group's curve."""
@@ -115,6 +120,15 @@ class LatencyLedger:
 
     def _full(self, group: ChannelGroup) -> float:
         return self._curves[group.name].milliseconds[group.channels]
+
+
+def _saved(times: Mapping[str, float], left: Mapping[str, float]) -> float:
+    """Milliseconds that one layer saves: of its times by group, and the shares of them that are left."""
+    gone = {name: 1 - left[name] for name in times}
+    if not (total := sum(gone.values())):
+        return 0.0
+    together = 1 - math.prod(left[name] for name in times)
+    return sum(times[name] * gone[name] for name in times) / total * together
 
 
 def layers_of(group: ChannelGroup) -> set[str]:

@@ -170,7 +170,7 @@ class Press:
     def collect(self) -> None:
         """Collect the statistics that all rounds share. Otherwise the first round does it."""
         if self._pruning.own_network:
-            _ = self._pruning.grams
+            self._pruning.collect()
         elif self.factorize is not None:
             _ = self._factorizing.grams
         elif self._sharing.share is not None:

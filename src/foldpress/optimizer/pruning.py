@@ -3,7 +3,9 @@
 Statistics are collected once for all rounds. Only structured pruning learns; otherwise all rounds share one network.
 """
 
+from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -14,12 +16,15 @@ from foldpress.optimizer.by_round import ByRound
 from foldpress.optimizer.gates import with_gates
 from foldpress.optimizer.gram import GramStatistics, collect_grams
 from foldpress.optimizer.hiding import clear_branches
-from foldpress.optimizer.masks import Masks
+from foldpress.optimizer.masks import MaskingPass, Masks
 from foldpress.optimizer.passes import PassResult, apply
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.rounds import Rounds
 from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.structured import PruneStructured, layers_to_observe
+
+if TYPE_CHECKING:
+    from foldpress.optimizer.allocation import Plan
 
 
 class Pruning(ByRound):
@@ -48,8 +53,9 @@ class Pruning(ByRound):
     def by(self, prune: Prune | None) -> "Pruning":
         """The same graph pruned by another budget for the same layers, or not at all; what was learned is shared."""
         other = Pruning(self.model, prune, self.rounds)
-        if "grams" in self.__dict__:
-            other.grams = self.grams
+        for name in ("grams", "priced"):
+            if name in self.__dict__:
+                setattr(other, name, getattr(self, name))
         return other
 
     @cached_property
@@ -69,19 +75,28 @@ class Pruning(ByRound):
         return collect_grams(shown, layers, self.rounds.samples, self.rounds.numbers)
 
     @cached_property
+    def priced(self) -> "list[Plan]":
+        """What it costs the network that learns from all folds to lose more and more: the same for every budget of time."""
+        made = self._unpriced(None, 0)
+        assert isinstance(made, PruneStructured)  # noqa: S101  # only channels change the time
+        with one_thread():
+            return made.price(self.model)
+
+    def collect(self) -> None:
+        """Learn all that several budgets share."""
+        _ = self.grams if self.prune is None or self.prune.latency is None else self.priced
+
+    @cached_property
     def masked(self) -> tuple[Masks, PassResult]:
         """What goes of the network that learned from all folds, and that network with it hidden and the rest repaired."""
-        assert self.prune is not None  # noqa: S101  # else nothing goes
-        made = self.prune.make(self.grams.all() if self.own_network else {}, self.rounds.samples)
         model = copy_graph(self.model)
         with one_thread():
-            masks, log = made.mask(model)
+            masks, log = self._pass(None, 0).mask(model)
         return masks, PassResult(model, log)
 
     def sketch(self) -> tuple[dict[str, int], ir.Model]:
         """How many channels each group is left with, and that network with nothing repaired, good for timing alone."""
-        assert self.prune is not None  # noqa: S101  # else there is nothing to sketch
-        made = self.prune.make(self.grams.all(), self.rounds.samples)
+        made = self._pass(None, 0)
         assert isinstance(made, PruneStructured)  # noqa: S101  # only channels change the time
         with one_thread():
             plans = made.decide(self.model)
@@ -93,8 +108,18 @@ class Pruning(ByRound):
     def _make(self, fold: int | None, repeat: int) -> PassResult:
         if self.prune is None:
             return PassResult(self.model)
-        if not self.own_network:
-            return apply([self.prune.make({}, self.rounds.samples)], self.model)
-        grams = self.grams.all() if fold is None else self.grams.without(fold, repeat)
         with one_thread():
-            return apply([self.prune.make(grams, self.rounds.seen(fold, repeat))], self.model)
+            return apply([self._pass(fold, repeat)], self.model)
+
+    def _pass(self, fold: int | None, repeat: int) -> MaskingPass:
+        made = self._unpriced(fold, repeat)
+        if fold is None and isinstance(made, PruneStructured) and made.kind == "latency":
+            return replace(made, plans=self.priced)
+        return made
+
+    def _unpriced(self, fold: int | None, repeat: int) -> MaskingPass:
+        assert self.prune is not None  # noqa: S101  # else there is no pass
+        if not self.own_network:
+            return self.prune.make({}, self.rounds.samples)
+        grams = self.grams.all() if fold is None else self.grams.without(fold, repeat)
+        return self.prune.make(grams, self.rounds.seen(fold, repeat))

@@ -39,6 +39,7 @@ class PruneStructured:
         score: the order in which channels of a group go, see `scores`.
         latencies: measured for this network; with a budget of time.
         protect: names of layers whose inputs and outputs all stay.
+        plans: what `price` gave for the same network, so that it is not measured again.
 
     Raises:
         RequestError: the budget cannot be met (says the smallest that can), or there is no layer of a protected name.
@@ -52,6 +53,7 @@ class PruneStructured:
     score: Score = "obs"
     latencies: Latencies | None = None
     protect: tuple[str, ...] = ()
+    plans: Sequence[Plan] | None = None
     name: str = "prune-structured"
 
     def __call__(self, model: ir.Model) -> PassResult:
@@ -71,14 +73,20 @@ class PruneStructured:
     def decide(self, model: ir.Model) -> list[Plan]:
         """What of each group goes, and in which order it would."""
         groups, _ = prunable(model, self.protect)
-        plans = self._plans(model, groups)
-        measure_influence(model, plans, self.samples, 1 - self.budget)
+        plans = [*self.plans] if self.plans is not None else self.price(model)
         if self.kind != "latency":
             allocate(plans, CountLedger(model, self.kind, groups), self.budget)
         elif self.latencies is not None:
             allocate_time(plans, LatencyLedger(model, groups, self.latencies), self.budget)
         else:
             raise RequestError("a budget of time needs measured latencies", mend="foldpress run, or foldpress prune")
+        return plans
+
+    def price(self, model: ir.Model) -> list[Plan]:
+        """What it costs to take more and more of each group; the same for all budgets of time."""
+        plans = self._plans(model, prunable(model, self.protect)[0])
+        timed = self.kind == "latency"
+        measure_influence(model, plans, self.samples, 0 if timed else 1 - self.budget, branches=timed)
         return plans
 
     def _plans(self, model: ir.Model, groups: list[ChannelGroup]) -> list[Plan]:
