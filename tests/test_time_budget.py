@@ -14,7 +14,7 @@ from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.latency_cache import LatencyCache
 from foldpress.latency_table import Table
-from foldpress.optimizer import structured
+from foldpress.optimizer import influence, structured
 from foldpress.optimizer.allocation import BudgetError
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.ledger import Curve, Latencies
@@ -90,7 +90,7 @@ def test_what_is_measured_meets_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_cuts_are_priced_once_for_all_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Catches: half a minute of measuring in every trial, of what no budget of time changes."""
     priced = []
-    plain = structured.measure_influence
+    plain = influence.measure_influence
 
     def counted(*given: Any, **asked: Any) -> None:
         priced.append(asked)
