@@ -4,7 +4,8 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from foldpress.cost import graph_cost, sample_shapes
+from foldpress.cost import graph_cost
+from foldpress.sample_shapes import sample_shapes
 
 HEAD = '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1]> g'
 GRAPHS = {

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from foldpress.codebook_tuning import Tuning
 from foldpress.cost import graph_cost
 from foldpress.data import Dataset, fit_inputs
 from foldpress.exporter.parity import torch_outputs
-from foldpress.finetuning import MaskedNetwork, finetune
+from foldpress.finetuning import finetune
 from foldpress.graph import initializer, input_specs
+from foldpress.masked_network import MaskedNetwork
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.passes import PassResult
 from foldpress.optimizer.press import Press
@@ -142,3 +144,18 @@ def test_single_weights_stay_out(convolutions: nn.Module, prune: Prune, gradual:
         assert all(np.array_equal(before[name] == 0, weight == 0) for name, weight in after.items())
         assert 0.45 < zeros.mean() < 0.5  # the first layer sums over nine inputs, no multiple of four
     assert error(result.model, convolutions) < error(pruned, convolutions)
+
+
+def test_layers_keep_shares_and_bits_of_their_own(convolutions: nn.Module) -> None:
+    """Catches: growing masks, or values that learn, by one measure for all layers."""
+    prune = Prune("unstructured", sparsity=0.8, layers={"first": 0.0, "last": 0.5})
+    network, press = opened(convolutions, prune)
+    tuning = Tuning(bits=2, epochs=1, layers={"first": 4})
+    result = finetune(network, press, Pool(samples()), [Teacher(convolutions)], Loss(1.0, 2.0), PLAN,
+                      gradual=True, tuning=tuning).model  # fmt: skip
+    layers = [node for node in result.graph if node.op_type in ("Conv", "Gemm")]
+    first, second, last = (np.array(initializer(result, node.inputs[1])) for node in layers)
+    shares = [float(np.mean(weight == 0)) for weight in (first, second, last)]
+    assert shares == pytest.approx([0, 0.8, 0.5], abs=0.01)
+    assert 4 < len(np.unique(first)) <= 16
+    assert all(len(np.unique(weight)) <= 4 for weight in (second, last))

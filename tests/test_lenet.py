@@ -11,9 +11,10 @@ from foldpress.sources import read_data
 LENET = Path(__file__).parents[1] / "models/lenet"
 
 
-def test_its_recipe_is_valid() -> None:
+@pytest.mark.parametrize("name", ["lenet-300-100.toml", "lenet-5.toml"])
+def test_its_recipes_are_valid(name: str) -> None:
     """Catches a key that no longer exists, in a recipe that no other test runs."""
-    recipe = load_recipe(LENET / "lenet-300-100.toml")
+    recipe = load_recipe(LENET / name)
     assert recipe.quantize is None
     assert recipe.gate.max_drop == 0.005
 

@@ -150,6 +150,22 @@ def test_the_other_reference_models_pass_their_own_limits(name: str, tmp_path: P
     assert report.verdict == "PASS", report.document["checks"]
 
 
+def test_all_of_it_in_one_recipe(digits_folder: Path, tmp_path: Path) -> None:
+    """Catches: a stage that undoes what the ones before it have made small."""
+    short = [
+        "finetune.epochs=2",
+        "share.epochs=1",
+        "folds.splits=2",
+        *TIMED_BRIEFLY,
+        "gate.max_drop=0.9",
+        "gate.max_flips=0.9",
+    ]
+    report = foldpress.run(foldpress.load_recipe(digits_folder / "all.toml", short), tmp_path / "out")
+    assert report.verdict == "PASS", report.document["checks"]
+    whole, small = (tmp_path / "out" / name for name in ("exported.onnx", "quantized.onnx"))
+    assert foldpress.pack(small).bytes < whole.stat().st_size / 12  # a fifth of the weights, of 16 values
+
+
 def test_repeated_folds(recipe: WriteRecipe, tmp_path: Path) -> None:
     """Catches: repeats that count as more samples."""
     report = foldpress.run(recipe(folds={"repeats": 2}), tmp_path / "out")

@@ -111,6 +111,9 @@ def test_a_gate_without_a_limit_is_refused() -> None:
      ({"latency": 0.7}, True), ({"max_drop": 0.01}, True), ({"latency": 0.7, "macs": 0.8}, False), ({"latency": 1.2}, False),
      ({"max_drop": 0.0}, False), ({"max_drop": float("nan")}, False), ({"method": "2:4", "max_drop": 0.01}, False),
      ({"macs": 0.8, "protect": ("conv1",)}, True), ({"method": "2:4", "protect": ("conv1",)}, False),
+     ({"method": "unstructured", "sparsity": 0.5, "layers": {"first": 0.0}}, True), ({"macs": 0.8, "layers": {"first": 0.5}}, False),
+     ({"method": "unstructured", "sparsity": 0.5, "layers": {"first": 1.0}}, False),
+     ({"method": "unstructured", "threshold": 0.5, "layers": {"first": 2.0}}, True),
      ({"macs": 1.0}, False), ({"macs": 0.0}, False), ({"method": "magic", "macs": 0.5}, False)],
 )  # fmt: skip
 def test_each_method_takes_its_own_budget(given: dict[str, Any], allowed: bool) -> None:

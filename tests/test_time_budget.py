@@ -14,9 +14,10 @@ from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.latency_cache import LatencyCache
 from foldpress.latency_table import Table
-from foldpress.optimizer import influence, structured
+from foldpress.optimizer import structured
 from foldpress.optimizer.allocation import BudgetError
 from foldpress.optimizer.groups import find_groups
+from foldpress.optimizer.influence import measure_influence
 from foldpress.optimizer.ledger import Curve, Latencies
 from foldpress.optimizer.press import Press, Pressed
 from foldpress.optimizer.prune import Prune
@@ -90,11 +91,10 @@ def test_what_is_measured_meets_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_cuts_are_priced_once_for_all_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Catches: half a minute of measuring in every trial, of what no budget of time changes."""
     priced = []
-    plain = influence.measure_influence
 
     def counted(*given: Any, **asked: Any) -> None:
         priced.append(asked)
-        plain(*given, **asked)
+        measure_influence(*given, **asked)
 
     monkeypatch.setattr(structured, "measure_influence", counted)
     machine = Machine(0.6)

@@ -21,7 +21,7 @@ MODELS = Path(__file__).parents[1] / "models"
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of models/digits with trained weights."""
     folder = tmp_path_factory.mktemp("digits")
-    for name in ("model.py", "data.py", "train.py", "recipe.toml"):
+    for name in ("model.py", "data.py", "train.py", "recipe.toml", "all.toml"):
         shutil.copy(MODELS / "digits" / name, folder / name)
     subprocess.run([sys.executable, str(folder / "train.py")], check=True, capture_output=True)
     return folder

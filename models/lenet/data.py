@@ -27,6 +27,12 @@ def load_train() -> Pair:
     return _read("train")
 
 
+def load_mirrored() -> Pair:
+    """The same images and their mirror images, [120000, 1, 28, 28], with their labels, [120000]."""
+    images, labels = load_train()
+    return np.concatenate([images, images[..., ::-1]]), np.tile(labels, 2)
+
+
 def _read(part: str) -> Pair:
     pixels = _entries(part, "images").reshape(-1, 1, 28, 28)
     return ((pixels / 255 - MEAN) / SPREAD).astype(np.float32), _entries(part, "labels").astype(np.int64)

@@ -16,9 +16,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from data import load, load_train
+from data import load, load_mirrored, load_train
 from model import NETWORKS
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
@@ -118,7 +117,8 @@ def main(networks: list[str]) -> None:
     torch.set_num_threads(1)  # on a busy machine two wait for each other
     images, labels = load_train()
     pool = Pool(Dataset({"input": images}, labels))
-    both = Pool(Dataset({"input": np.concatenate([images, images[..., ::-1]])}, np.tile(labels, 2)))
+    mirrored, twice = load_mirrored()
+    both = Pool(Dataset({"input": mirrored}, twice))
     held_out = [torch.from_numpy(part) for part in load()]
     for name in networks:
         large = trained(name, pool)

@@ -1,7 +1,7 @@
 """Shared weights that training goes on with: the values are chosen by k-means, and then learn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,14 +23,16 @@ _SLOWER = 4  # than the training before: the values are nearly right, and each m
 
 @dataclass(frozen=True)
 class Tuning:
-    """How many bits the places of all weights have, and how long the values learn."""
+    """How many bits the places of all weights have, other numbers of some layers, and how long the values learn."""
 
     bits: int
     epochs: int
+    layers: Mapping[str, int] = field(default_factory=dict)
 
     def run(
         self,
         module: "torch.nn.Module",
+        bits: Mapping[str, int],
         pool: "Pool",
         teachers: Sequence["Teacher"],
         loss: "Loss",
@@ -41,6 +43,7 @@ class Tuning:
 
         Args:
             module: a trained network.
+            bits: by the names of its parameters.
             pool: what to train on.
             teachers: whom it has learned from.
             loss: of a batch.
@@ -50,8 +53,7 @@ class Tuning:
         from foldpress.training.codebooks import write_back
         from foldpress.training.distillation import distill
 
-        matrices = [name for name, value in module.named_parameters() if value.ndim > 1]
-        share_parameters(module, dict.fromkeys(matrices, self.bits))
+        share_parameters(module, bits)
         slower = replace(plan, epochs=self.epochs, learning_rate=plan.learning_rate / _SLOWER)
         distill(module, pool, teachers, loss, slower, label="fine-tuning shared values", **features)
         write_back(module)

@@ -1,32 +1,21 @@
-"""Fine-tuning under masks: what pruning leaves out stays out while the rest learns to do without.
+"""Fine-tuning under masks: what pruning leaves out stays out while the rest learns to do without."""
 
-Pruning decides, hides and repairs in the cleaned graph, and PyTorch trains parameters: so batch normalization is folded in
-PyTorch too, every number that the graph stores is traced to the parameter that it comes from, repaired weights go back there,
-and masks with them. What is trained is exported again, and the same channels are cut out of it.
-"""
-
-import copy
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
-from foldpress.data import Array, Dataset, fit_inputs
-from foldpress.graph import initializer, input_specs
-from foldpress.optimizer.cleanup import clean_up
-from foldpress.optimizer.groups import find_groups
-from foldpress.optimizer.masks import Masks, gone
-from foldpress.optimizer.passes import LogEntry, PassResult, apply
+from foldpress.data import Array
+from foldpress.masked_network import MaskedNetwork
+from foldpress.optimizer.by_layer import by_layer
+from foldpress.optimizer.layers import weighted_layers
+from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.press import Press
-from foldpress.optimizer.structured import cut
 
 if TYPE_CHECKING:
-    import torch
-
     from foldpress.codebook_tuning import Tuning
-    from foldpress.exporter.origins import Origins
+    from foldpress.exporter.origins import Place
     from foldpress.training.checkpoints import Checkpoint
     from foldpress.training.loop import Constraint
     from foldpress.training.losses import Loss
@@ -34,67 +23,6 @@ if TYPE_CHECKING:
     from foldpress.training.record import Trained
     from foldpress.training.samples import Pool
     from foldpress.training.teachers import Teacher
-
-
-class MaskedNetwork:
-    """A PyTorch network, its cleaned graph, and masks that were decided there.
-
-    Args:
-        module: trained; it is copied.
-        samples: under the names of its inputs; a few of them are looked at.
-
-    Raises:
-        ModelError: it cannot be exported.
-        ParityError: its graph computes something else.
-    """
-
-    def __init__(self, module: "torch.nn.Module", samples: Dataset) -> None:
-        from foldpress.exporter.export import export_model
-        from foldpress.exporter.fusing import fuse_batch_norm
-        from foldpress.exporter.source import fit_names
-
-        self.module = copy.deepcopy(module).cpu().eval()
-        self._samples = fit_names(self.module, samples)
-        fuse_batch_norm(self.module, self._samples)
-        still = copy.deepcopy(self.module)  # a graph shares its weights with the module that it was exported from
-        self.graph = _cleaned(export_model(still, self._samples).graph)
-
-    @cached_property
-    def origins(self) -> "Origins":
-        """From which parameters the numbers in its graph come."""
-        from foldpress.exporter.origins import find_origins
-
-        return find_origins(self.module, self._samples, _cleaned)
-
-    def take(self, masks: Masks, repaired: ir.Model) -> dict[str, Array]:
-        """Put repaired weights back into the module; true where a parameter stays, by the parameters' names.
-
-        Raises:
-            ModelError: weights that cannot be traced to parameters; names the node.
-        """
-        stays = self.origins.split(_stays(self.graph, masks, self.origins))
-        self._load(repaired, self.origins)
-        return {name: mask for name, mask in stays.items() if not mask.all()}
-
-    def pruned(self, masks: Masks) -> PassResult:
-        """The graph of the module as it is by now, without the channels that are masked; proven equal."""
-        from foldpress.exporter.export import export_model
-
-        graph = _cleaned(export_model(self.module, self._samples).graph)
-        if not masks.channels:
-            return PassResult(graph)
-        return PassResult(cut(graph, masks, fit_inputs(self._samples, input_specs(graph))))
-
-    def _load(self, repaired: ir.Model, origins: "Origins") -> None:
-        import torch
-
-        known = dict(self.module.named_parameters())
-        flat = np.concatenate([one.detach().numpy().ravel() for one in known.values()])
-        for place, before, after in _changed(self.graph, repaired):
-            flat[origins.at(place, before != after)] = after[before != after]
-        with torch.no_grad():
-            for name, values in origins.split(flat).items():
-                known[name].copy_(torch.from_numpy(values))
 
 
 def finetune(
@@ -134,8 +62,9 @@ def finetune(
     from foldpress.training.distillation import distill
 
     masks, repaired = press.masked()
-    grows = press.prune.sparsity if gradual and press.prune is not None else None
-    stays = network.take(masks, repaired.model if grows is None else press.model)
+    grows = gradual and press.prune is not None and press.prune.sparsity is not None
+    stays = network.take(masks, press.model if grows else repaired.model)
+    constraints = _growing(network, press) if grows else _held(network, stays)
     label = "fine-tuning under masks"
     trained = distill(
         network.module,
@@ -143,26 +72,39 @@ def finetune(
         teachers,
         loss,
         plan,
-        constraints=(_constraint(network, stays, grows),),
+        constraints=constraints,
         checkpoint=checkpoint,
         label=label,
         **features,
     )
     if tuning is not None:
-        tuning.run(network.module, pool, teachers, loss, plan, **features)
+        tuning.run(network.module, _bits(network, tuning), pool, teachers, loss, plan, **features)
     pruned = network.pruned(masks)
     return PassResult(pruned.model, (*repaired.log, _entry(trained, stays)))
 
 
-def _constraint(network: MaskedNetwork, stays: Mapping[str, Array], grows: float | None) -> "Constraint":
-    """What is left out stays out or, where a share `grows` of zeros is to come about, is chosen anew while the network learns."""
+def _held(network: MaskedNetwork, stays: Mapping[str, Array]) -> "tuple[Constraint, ...]":
+    """What is left out stays out."""
     import torch
 
-    from foldpress.training.masking import Growing, Held
+    from foldpress.training.masking import Held
 
-    if grows is not None:
-        return Growing(network.module, tuple(stays), grows)
-    return Held(network.module, {name: torch.from_numpy(mask) for name, mask in stays.items()})
+    return (Held(network.module, {name: torch.from_numpy(mask) for name, mask in stays.items()}),)
+
+
+def _growing(network: MaskedNetwork, press: Press) -> "tuple[Constraint, ...]":
+    """What is left out is chosen while the network learns."""
+    from foldpress.training.masking import Growing
+
+    assert press.prune is not None  # noqa: S101  # else nothing grows
+    stored = network.graph.graph.initializers
+    return tuple(
+        Growing(
+            network.module, tuple(name for one in tensors for name in network.parameters(_read(stored[one]))), share
+        )
+        for share, tensors in press.prune.by_magnitude.parts(network.graph)
+        if share
+    )
 
 
 def _entry(trained: "Trained", stays: Mapping[str, Array]) -> LogEntry:
@@ -174,37 +116,15 @@ def _entry(trained: "Trained", stays: Mapping[str, Array]) -> LogEntry:
     return LogEntry("finetune", "graph", "done", detail)
 
 
-def _cleaned(graph: ir.Model) -> ir.Model:
-    return apply(clean_up(), graph).model
+def _bits(network: MaskedNetwork, tuning: "Tuning") -> dict[str, int]:
+    """Of every weight that shares values, by its parameter's name."""
+    layers = [layer.node for layer in weighted_layers(network.graph)[0]]
+    own = by_layer("layers", tuning.layers, layers)
+    usual = {name: tuning.bits for name, value in network.module.named_parameters() if value.ndim > 1}
+    return usual | {name: bits for layer, bits in own.items() for name in network.parameters((layer, 1))}
 
 
-def _changed(before: ir.Model, after: ir.Model) -> list[tuple[tuple[str, int], Array, Array]]:
-    """Stored inputs of nodes that differ, by node and position. A bias that repair has added has no parameter: it is left out."""
-    nodes = {node.name: node for node in after.graph}
-    found = []
-    for node in before.graph:
-        for position, value in enumerate(node.inputs):
-            old, new = initializer(before, value), initializer(after, nodes[node.name].inputs[position])
-            if old is not None and new is not None and not np.array_equal(old, new):
-                found.append(((str(node.name), position), old, new))
-    return found
-
-
-def _stays(graph: ir.Model, masks: Masks, origins: "Origins") -> Array:
-    """For every number of a parameter whether it stays, [all].
-
-    Masking what consumes a channel is enough; where two computed tensors meet, nothing stored consumes it, and what makes it
-    is masked too.
-    """
-    stays = np.ones(origins.count, bool)
-    for group in find_groups(graph)[0]:
-        if group.name not in masks.channels:
-            continue
-        for slot in (*group.consumers, *(group.slots if group.meetings else ())):
-            chosen = np.zeros(slot.value.shape.numpy(), bool)
-            np.moveaxis(chosen, slot.axis, 0)[gone(slot, masks.channels[group.name])] = True
-            stays[origins.at((str(slot.node.name), slot.position), chosen)] = False
-    for name, kept in masks.weights.items():
-        for use in graph.graph.initializers[name].uses():
-            stays[origins.at((str(use.node.name), use.idx), ~kept)] = False
-    return stays
+def _read(stored: ir.Value) -> "Place":
+    """One of the places where it is read."""
+    use = next(iter(stored.uses()))
+    return str(use.node.name), use.idx

@@ -12,8 +12,8 @@ from typing import Any
 
 import onnx
 
-from foldpress.cost import MATRIX_OPERATORS
 from foldpress.errors import FoldpressError
+from foldpress.macs import MATRIX_OPERATORS
 from foldpress.providers import CPU
 from foldpress.runtime import open_session
 

@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from foldpress.benchmark.latency import synthetic_feed
 from foldpress.benchmark.plan import LatencyPlan
-from foldpress.cost import sample_shapes
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import input_specs
@@ -26,6 +25,7 @@ from foldpress.optimizer.layers import Layer
 from foldpress.optimizer.passes import LogEntry
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.rounds import Rounds
+from foldpress.sample_shapes import sample_shapes
 
 _SECONDS = 3.0  # for all forms of one layer together
 _WHOLE = "whole"

@@ -150,16 +150,25 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _override(document: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key.strip():
-        raise RecipeError(f"--set {override!r} is not KEY=VALUE", mend="for example --set gate.max_drop=0.02")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *tables, last = key.strip().split(".")
+    key, value = read_pair("--set", override, "gate.max_drop=0.02")
+    *tables, last = key.split(".")
     for table in tables:
         document = document.setdefault(table, {})
         if not isinstance(document, dict):
             raise RecipeError(f"--set {override!r}: {table} is no table")
     document[last] = value
+
+
+def read_pair(option: str, given: str, example: str) -> tuple[str, Any]:
+    """The two sides of KEY=VALUE; a value that is not TOML is a string.
+
+    Raises:
+        RecipeError: it is no such pair; names the option, and gives an example.
+    """
+    key, separator, text = given.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"{option} {given!r} is not KEY=VALUE", mend=f"for example {option} {example}")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text

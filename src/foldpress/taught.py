@@ -13,9 +13,10 @@ from onnx_ir.passes.common import NameFixPass
 from foldpress.benchmark.scoring import Task
 from foldpress.data import Dataset, fit_inputs
 from foldpress.errors import ModelError
-from foldpress.finetuning import MaskedNetwork, finetune
+from foldpress.finetuning import finetune
 from foldpress.folds import Folds
 from foldpress.graph import input_specs
+from foldpress.masked_network import MaskedNetwork
 from foldpress.optimizer.passes import PassResult
 from foldpress.pressing import Pressing
 from foldpress.recipe import Recipe

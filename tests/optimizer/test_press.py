@@ -130,3 +130,14 @@ def test_pruned_float16_in_every_repeat() -> None:
     )
     first, second = (graph_of(made.without(fold, repeat)) for fold, repeat in ((0, 0), (3, 1)))
     assert first == second  # both leave out the same samples
+
+
+def test_a_part_leaves_float_what_the_whole_does() -> None:
+    """Catches: a part that is timed in float, because a layer that is to stay float is elsewhere; another part's last layer."""
+    data = Dataset({"x": X})
+    whole = Press(network(), data, NUMBERS, target=TARGETS["x86"], keep_float=["last"])
+    part = network()
+    part.graph.remove([node for node in part.graph if node.name == "last"], safe=False)
+    part.graph.outputs[:] = [next(node for node in part.graph if node.op_type == "Relu").outputs[0]]
+    quantized = [node.op_type for node in whole.rough(part, data).graph]
+    assert quantized.count("QuantizeLinear") + quantized.count("DynamicQuantizeLinear") > 0

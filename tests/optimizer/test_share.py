@@ -39,6 +39,14 @@ def test_every_layer_is_left_with_few_values(asked: Share, most: int, grams: Gra
     assert {entry.subject for entry in result.log} == {layer.name for layer in LAYERS}
 
 
+def test_a_layer_may_have_bits_of_its_own(grams: GramStatistics) -> None:
+    """Catches: bits of one layer given to all, or to none."""
+    result = shared(Share(2, layers={"first": 5, LAYERS[1].name: 3}), grams)
+    assert 4 < values(result, LAYERS[0].name) <= 32
+    assert 4 < values(result, LAYERS[1].name) <= 8
+    assert all(values(result, layer.name) <= 4 for layer in LAYERS[2:])
+
+
 def test_more_bits_are_closer(grams: GramStatistics) -> None:
     """Catches values that do not reach the layers in their own order of channels."""
     original = outputs(MODEL, DATA)

@@ -69,7 +69,7 @@ def test_int8_weights_share_integers(share: Share, target: str) -> None:
     matrices = {name: array for name, array in weights.items() if array.ndim > 1}
     assert len(matrices) >= 5
     extra = 2 if share.method == "kmeans" else 0  # the largest of each output
-    assert all(len(np.unique(array)) <= share.values(np.ones(1)) + extra for array in matrices.values())
+    assert all(len(np.unique(array)) <= share.values(np.ones(1), share.bits) + extra for array in matrices.values())
 
 
 def test_int8_stands_for_the_values_that_were_shared() -> None:

@@ -13,8 +13,8 @@ pytest_plugins = ["trained"]
 
 
 def weights(model: ir.Model) -> dict[str, np.ndarray]:
-    values = {node.inputs[1] for node in model.graph if node.op_type in ("Conv", "Gemm") and node.inputs[1] is not None}
-    return {str(value.name): np.array(initializer(model, value)) for value in values}
+    values = [node.inputs[1] for node in model.graph if node.op_type in ("Conv", "Gemm")]
+    return {str(value.name): np.array(initializer(model, value)) for value in values if value is not None}
 
 
 def test_a_threshold_zeroes_exactly_what_is_below_it(digits_graph: ir.Model) -> None:
@@ -31,6 +31,30 @@ def test_sparsity_is_met_over_all_layers_together(sparsity: float, digits_graph:
     zeros, total = sum(int((w == 0).sum()) for w in after.values()), sum(w.size for w in after.values())
     assert zeros / total == pytest.approx(sparsity, abs=1e-3)
     assert len({round(float((w == 0).mean()), 2) for w in after.values()}) > 1
+
+
+def test_a_layer_may_have_a_share_of_its_own(digits_graph: ir.Model) -> None:
+    """Catches: a layer's zeros that count for the others too; one that is left out of both, or in both."""
+    sparsity, own = 0.6, {"first": 0.0, "last": 0.9}
+    after = weights(apply([PruneThreshold(sparsity, layers=own)], digits_graph).model)
+    first, *between, last = ((weight == 0).mean() for weight in after.values())
+    assert first == 0
+    assert last == pytest.approx(0.9, abs=1e-3)
+    sizes = [weight.size for weight in [*after.values()][1:-1]]
+    assert np.average(between, weights=sizes) == pytest.approx(sparsity, abs=1e-3)
+
+
+def test_a_layer_may_have_a_threshold_of_its_own(digits_graph: ir.Model) -> None:
+    """Catches: a threshold taken for a share."""
+    before = weights(digits_graph)
+    after = weights(apply([PruneThreshold(threshold=0.02, layers={"Gemm": 0.05})], digits_graph).model)
+    gemm = {
+        str(node.inputs[1].name) for node in digits_graph.graph if node.op_type == "Gemm" and node.inputs[1] is not None
+    }
+    for name, weight in before.items():
+        np.testing.assert_array_equal(
+            after[name], np.where(np.abs(weight) <= (0.05 if name in gemm else 0.02), 0, weight)
+        )
 
 
 def test_two_of_four_along_what_is_summed(digits_graph: ir.Model) -> None:

@@ -27,8 +27,9 @@ from torch.nn import functional  # noqa: E402
 from foldpress.cost import graph_cost  # noqa: E402
 from foldpress.data import Dataset, check_disjoint, fit_inputs  # noqa: E402
 from foldpress.exporter.source import build_model, fit_names  # noqa: E402
-from foldpress.finetuning import MaskedNetwork, finetune  # noqa: E402
+from foldpress.finetuning import finetune  # noqa: E402
 from foldpress.graph import input_specs  # noqa: E402
+from foldpress.masked_network import MaskedNetwork  # noqa: E402
 from foldpress.optimizer.press import Press  # noqa: E402
 from foldpress.optimizer.prune import Prune  # noqa: E402
 from foldpress.runtime import open_session, predict  # noqa: E402

@@ -19,9 +19,9 @@ import onnx_ir as ir
 
 import foldpress
 from foldpress.codebook_weights import entropy
-from foldpress.cost import stored_weight
 from foldpress.graph import load_graph
 from foldpress.optimizer import codebook
+from foldpress.stored_weights import stored_weight
 
 MODELS = Path(__file__).parents[2] / "models/lenet"
 WEIGHTS = Path(os.environ.get("FOLDPRESS_NETWORKS", MODELS))

@@ -85,7 +85,7 @@ def test_values_learn_what_sharing_has_cost() -> None:
     zeros = module[0].weight == 0
     pool, loss = Pool(Dataset({"input": x})), Loss(gamma=1, classes=False)
     plan = Plan(batch=50, learning_rate=4e-2, held_back=0, patience=None)
-    Tuning(bits=2, epochs=20).run(module, pool, [Teacher(teacher)], loss, plan)
+    Tuning(bits=2, epochs=20).run(module, dict.fromkeys(BITS, 2), pool, [Teacher(teacher)], loss, plan)
     share_parameters(untrained, dict.fromkeys(BITS, 2))
     wanted = teacher(torch.from_numpy(x))
     errors = [(one(torch.from_numpy(x)) - wanted).square().mean().item() for one in (module, untrained)]

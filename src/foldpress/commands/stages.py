@@ -22,6 +22,7 @@ from foldpress.commands.options import (
     Verbose,
 )
 from foldpress.console import command
+from foldpress.recipe import read_pair
 from foldpress.render import show_stage
 
 
@@ -48,6 +49,7 @@ def prune(
     task: Task = "classification",
     sparsity: Annotated[float | None, typer.Option(help="Share of zeros (unstructured).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Largest magnitude that becomes zero (unstructured).")] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="NAME=SHARE, or its threshold, of one layer by itself.")] = None,
     samples: Samples = 512, seed: Seed = 0,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
@@ -56,8 +58,9 @@ def prune(
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
         budget: dict[str, Any] = {"macs": macs, "parameters": parameters, "bytes": size, "latency": latency,
                                   "max_drop": max_drop, "sparsity": sparsity, "threshold": threshold, "score": score}  # fmt: skip
+        layers = dict(read_pair("--layer", one, "node_conv2d=0.5") for one in layer or ())
         result = foldpress.prune(graph, output, data=data, method=method, protect=protect or (), task=task,  # type: ignore[arg-type]
-                                 samples=samples, seed=seed, keep_metadata=keep_metadata, **budget)  # fmt: skip
+                                 layers=layers, samples=samples, seed=seed, keep_metadata=keep_metadata, **budget)  # fmt: skip
         out.show(result.as_json(), *show_stage(result))
 
 
@@ -89,13 +92,21 @@ def share(
     per: Annotated[str, typer.Option(help="What has values of its own: tensor or channel.")] = "tensor",
     method: Annotated[str, typer.Option(help="kmeans, or binary and ternary, which have 1 and 2 bits.")] = "kmeans",
     keep_float: Annotated[list[str] | None, typer.Option(help="A layer, a type of operator, first or last, to leave.")] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="NAME=BITS of one layer.")] = None,
     samples: Samples = 512, seed: Seed = 0,
     keep_metadata: KeepMetadata = False,
     json: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Let the weights of a layer share a few values: the file gets smaller, and packs well."""
     with command(as_json=json, quiet=quiet, verbose=verbose) as out:
-        values: dict[str, Any] = {"bits": bits, "per": per, "method": method, "keep_float": keep_float or ()}
+        layers = dict(read_pair("--layer", one, "first=8") for one in layer or ())
+        values: dict[str, Any] = {
+            "bits": bits,
+            "per": per,
+            "method": method,
+            "keep_float": keep_float or (),
+            "layers": layers,
+        }
         result = foldpress.share(
             graph, output, data=data, samples=samples, seed=seed, keep_metadata=keep_metadata, **values
         )

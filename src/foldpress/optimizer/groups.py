@@ -12,8 +12,8 @@ from typing import get_args
 import numpy as np
 import onnx_ir as ir
 
-from foldpress.cost import MATRIX_OPERATORS
 from foldpress.data import Indices
+from foldpress.macs import MATRIX_OPERATORS
 from foldpress.optimizer.branches import Branch, find_branch
 from foldpress.optimizer.follow.following import Following, Role, Use, there, weight_inputs
 from foldpress.optimizer.follow.labels import FIXED, Classes

@@ -19,10 +19,11 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, ShapeInferencePass
 
-from foldpress.cost import MATRIX_OPERATORS, stored_weight
 from foldpress.external import light_proto
 from foldpress.graph import copy_graph, initializer
+from foldpress.macs import MATRIX_OPERATORS
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult
+from foldpress.stored_weights import stored_weight
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 # Where onnx-ir keeps the quantization annotations of a tensor: they refer to others by name, and nothing here reads them.

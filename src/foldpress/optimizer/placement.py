@@ -4,14 +4,14 @@ Two things decide: what the recipe asks for by name, and the target's profile. W
 machine is measured, not foreseen: see `foldpress.choice`.
 """
 
-import difflib
 from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from foldpress.cost import stored_weight
-from foldpress.errors import RequestError
+from foldpress.optimizer.by_layer import by_layer
+from foldpress.optimizer.layers import weighted_layers
 from foldpress.optimizer.targets import Target
+from foldpress.stored_weights import stored_weight
 
 
 def nodes_left_float(model: ir.Model, target: Target, asked: Sequence[str] = ()) -> dict[str, str]:
@@ -20,13 +20,19 @@ def nodes_left_float(model: ir.Model, target: Target, asked: Sequence[str] = ())
     Args:
         model: a float graph whose nodes have names.
         target: what it is quantized for.
-        asked: names of nodes, or types of operators, that the user wants float.
+        asked: what the user wants float, see `by_layer`.
 
     Raises:
         RequestError: the graph has no node of such a name or type.
     """
     reasons = {str(node.name): why for node in model.graph if (why := _shallow(model, node, target))}
-    return reasons | dict.fromkeys(_named(model, asked), "asked for by keep_float")
+    return reasons | dict.fromkeys(named_float(model, asked), "asked for by keep_float")
+
+
+def named_float(model: ir.Model, asked: Sequence[str]) -> list[str]:
+    """Names of the nodes that the user wants float; see `nodes_left_float`."""
+    layers = [layer.node for layer in weighted_layers(model)[0]]
+    return [*by_layer("keep_float", dict.fromkeys(asked, True), layers, model.graph)]
 
 
 def _shallow(model: ir.Model, node: ir.Node, target: Target) -> str | None:
@@ -42,17 +48,3 @@ def _shallow(model: ir.Model, node: ir.Node, target: Target) -> str | None:
 
 def _groups(node: ir.Node) -> int:
     return node.attributes["group"].as_int() if "group" in node.attributes else 1
-
-
-def _named(model: ir.Model, asked: Sequence[str]) -> list[str]:
-    names = [str(node.name) for node in model.graph]
-    types = {node.op_type for node in model.graph}
-    for one in asked:
-        if one not in names and one not in types:
-            near = difflib.get_close_matches(one, [*names, *sorted(types)], 3)
-            raise RequestError(
-                f"keep_float names {one!r}, but the graph has no node and no operator of that name",
-                available=", ".join(near or sorted(types)),
-                mend="foldpress inspect MODEL.onnx lists the nodes",
-            )
-    return [str(node.name) for node in model.graph if node.name in asked or node.op_type in asked]

@@ -21,6 +21,7 @@ from foldpress.optimizer.factorizing import Factorizing
 from foldpress.optimizer.learning import Learning
 from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.passes import LogEntry, PassResult
+from foldpress.optimizer.placement import named_float
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.pruning import Pruning
 from foldpress.optimizer.quantize import STATIC_INT8, Quantize
@@ -67,7 +68,7 @@ class Press:
         target: what to quantize for, or None.
         ranges: how they are chosen.
         precision: what the graph is to hold and compute in; "auto" has to be settled by `at`.
-        keep_float: names of nodes, or types of operators, that static int8 leaves float.
+        keep_float: names of nodes, types of operators, "first" and "last", that static int8 leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
         weights: passes over float weights before static int8; None for those that suit the network.
         statistics: gives what static int8 learns, where all rounds share it: it may be saved, or taken from a file.
@@ -200,9 +201,16 @@ class Press:
         return self._of(Factorizing(pruning, self.factorize), None, replace(self._quantize, target=None))
 
     def rough(self, model: ir.Model, samples: Dataset) -> ir.Model:
-        """Another graph in the precision of this press, good for timing alone: `samples` may be few and made up."""
+        """A part of the graph, or all of it changed, in the precision of this press; good for timing alone.
+
+        `samples` may be few and made up.
+        """
         plain = Factorizing(Pruning(model, None, Rounds.undivided(samples)), None)
-        return self._of(plain, None, replace(self._quantize, weights=())).ship().quantized or model
+        there = {str(node.name) for node in model.graph}
+        left_float = tuple(name for name in named_float(self.model, self.keep_float) if name in there)
+        return (
+            self._of(plain, None, replace(self._quantize, weights=(), keep_float=left_float)).ship().quantized or model
+        )
 
     def unpruned(self) -> ir.Model:
         """The graph that nothing was cut from in the precision of this press, good for timing alone."""

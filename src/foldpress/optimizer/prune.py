@@ -1,6 +1,7 @@
 """What pruning is asked for: a method and its budget, and the pass that they make."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ from foldpress.optimizer.unstructured import PruneThreshold, PruneTwoFour
 
 @dataclass(frozen=True)
 class Prune:
-    """A method, and one budget that it takes; the other fields are those of `PruneStructured`.
+    """A method, and one budget that it takes; the other fields are those of `PruneStructured` and `PruneThreshold`.
 
     `max_drop` becomes a share of the MACs before anything is pruned, and `latency` goes with `latencies` that were measured
     (`foldpress.settling`).
@@ -29,6 +30,7 @@ class Prune:
     bytes: float | None = None
     sparsity: float | None = None
     threshold: float | None = None
+    layers: Mapping[str, float] = field(default_factory=dict)
     latency: float | None = None
     max_drop: float | None = None
     protect: tuple[str, ...] = ()
@@ -41,6 +43,11 @@ class Prune:
         """Whether it looks at data, and so must not see the fold that it is judged on."""
         return self.method == "structured"
 
+    @property
+    def by_magnitude(self) -> PruneThreshold:
+        """The pass of unstructured pruning."""
+        return PruneThreshold(self.sparsity, self.threshold, self.layers)
+
     def make(self, grams: dict[str, NDArray[np.float64]], samples: Dataset) -> MaskingPass:
         """The pass, given what it learns from: see `PruneStructured`.
 
@@ -50,7 +57,7 @@ class Prune:
         if self.method == "2:4":
             return PruneTwoFour()
         if self.method == "unstructured":
-            return PruneThreshold(self.sparsity, self.threshold)
+            return self.by_magnitude
         for kind in get_args(Budget):
             if (share := getattr(self, kind)) is not None:
                 return PruneStructured(

@@ -5,9 +5,8 @@ the weights, see `codebook`. Binary weights (XNOR-Net) and ternary ones (TWN) ar
 gets faster: the graph that runs is float, whatever its file looks like (`codebook_file`).
 """
 
-import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from foldpress.codebook_weights import entropy, find_codebooks
 from foldpress.errors import RequestError
 from foldpress.optimizer.blas import one_thread
+from foldpress.optimizer.by_layer import by_layer
 from foldpress.optimizer.codebook import Method, Per, shared
 from foldpress.optimizer.gptq import squared_error, too_wide
 from foldpress.optimizer.layers import Layer, Matrices, weighted_layers
@@ -23,7 +23,6 @@ from foldpress.optimizer.passes import Action, LogEntry, PassResult
 from foldpress.optimizer.weight_grid import grid_scales
 
 _FIXED = {"binary": 2, "ternary": 3}
-FIRST, LAST = "first", "last"
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,21 @@ class Share:
         bits: 1 to 8, of each weight's place in the codebook; zero is one of the values where weights are pruned.
         per: what has a codebook of its own.
         method: "kmeans", or "binary" and "ternary", which have 1 and 2 bits.
-        keep_float: names of layers, types of operators, "first" and "last".
+        keep_float: layers that stay as they are, see `by_layer`.
+        layers: other `bits` of some layers.
     """
 
     bits: int = 4
     per: Per = "tensor"
     method: Method = "kmeans"
     keep_float: tuple[str, ...] = ()
+    layers: Mapping[str, int] = field(default_factory=dict)
 
-    def values(self, weight: Matrices) -> int:
+    def values(self, weight: Matrices, bits: int) -> int:
         """How many values there may be beside the zeros of pruned weights; with one bit two, for else there were but one."""
         if self.method != "kmeans":
             return _FIXED[self.method]
-        return max((1 << self.bits) - int((weight == 0).any()), 2)
+        return max((1 << bits) - int((weight == 0).any()), 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class ShareWeights:
     values of k-means are integers, and ±levels two more of them.
 
     Raises:
-        RequestError: there is no layer, or none of a name in `keep_float`.
+        RequestError: there is no layer, or none of a name that is asked for.
     """
 
     asked: Share
@@ -71,18 +72,20 @@ class ShareWeights:
         layers, declined = weighted_layers(model)
         if not layers:
             raise RequestError("no layer of this graph can share weights", available="Conv, Gemm and MatMul")
-        kept = _kept(layers, self.asked.keep_float)
+        nodes = [layer.node for layer in layers]
+        kept = by_layer("keep_float", dict.fromkeys(self.asked.keep_float, True), nodes)
+        bits = by_layer("layers", self.asked.layers, nodes)
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in declined]
         for layer in layers:
-            stays = layer.name in kept
-            log.append(
-                self._entry(layer, "declined", "asked for by keep_float") if stays else self._share(model, layer)
-            )
+            if layer.name in kept:
+                log.append(self._entry(layer, "declined", "asked for by keep_float"))
+            else:
+                log.append(self._share(model, layer, bits.get(layer.name, self.asked.bits)))
         return PassResult(model, tuple(log))
 
-    def _share(self, model: ir.Model, layer: Layer) -> LogEntry:
+    def _share(self, model: ir.Model, layer: Layer, bits: int) -> LogEntry:
         weight = layer.matrices(model)
-        count = self.asked.values(weight)
+        count = self.asked.values(weight, bits)
         before = find_codebooks(_rows(weight, self.asked.per))
         if not self._integers and before is not None and before.values.shape[1] <= count + int((weight == 0).any()):
             return self._entry(layer, "declined", f"it has no more than {before.values.shape[1]} values as it is")
@@ -126,22 +129,6 @@ class ShareWeights:
 
     def _entry(self, layer: Layer, action: Action, detail: str) -> LogEntry:
         return LogEntry(self.name, layer.name, action, detail)
-
-
-def _kept(layers: Sequence[Layer], asked: Sequence[str]) -> set[str]:
-    """Names of the layers that are asked for by name, by the type of their operator, or as the first or last."""
-    ends = {FIRST: layers[0].name, LAST: layers[-1].name}
-    known = {layer.name for layer in layers} | {layer.node.op_type for layer in layers} | ends.keys()
-    for one in asked:
-        if one not in known:
-            near = difflib.get_close_matches(one, sorted(known), 3)
-            raise RequestError(
-                f"keep_float names {one!r}, but no layer with weights has that name or operator",
-                available=", ".join(near or [FIRST, LAST, *sorted({layer.node.op_type for layer in layers})]),
-                mend="foldpress inspect MODEL.onnx lists the layers",
-            )
-    named = {ends.get(one, one) for one in asked}
-    return {layer.name for layer in layers if named & {layer.name, layer.node.op_type}}
 
 
 def _rows(weight: Matrices, per: Per) -> NDArray[np.float32]:

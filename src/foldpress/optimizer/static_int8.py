@@ -16,13 +16,13 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
-from foldpress.cost import scales_integers
 from foldpress.errors import PassError, RequestError
 from foldpress.external import read_weights
 from foldpress.graph import initializer, write_graph
 from foldpress.optimizer.passes import LogEntry, PassResult
 from foldpress.optimizer.statistics import Ranges
 from foldpress.optimizer.targets import Target
+from foldpress.stored_weights import scales_integers
 
 # Operators with an integer kernel, and those that pass integers through, so that chains stay integer.
 _INTEGER_KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool",

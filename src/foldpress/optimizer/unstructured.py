@@ -4,8 +4,8 @@ Nothing gets smaller or faster by it but a compressed file: onnxruntime has no k
 """
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from foldpress.graph import initializer
+from foldpress.optimizer.by_layer import by_layer
 from foldpress.optimizer.masks import Masks, mask_weight
 from foldpress.optimizer.passes import LogEntry, PassResult
 
@@ -28,10 +29,15 @@ class PruneThreshold:
     """Set weights to zero whose magnitude is at most `threshold`, or the smallest share `sparsity` of all of them.
 
     With `sparsity`, one threshold is found for all layers together (global magnitude pruning, Han et al. 2015).
+    `layers` has other thresholds, or shares, for some layers, each by itself (`foldpress.optimizer.by_layer`).
+
+    Raises:
+        RequestError: `layers` names none that there is.
     """
 
     sparsity: float | None = None
     threshold: float | None = None
+    layers: Mapping[str, float] = field(default_factory=dict)
     name: str = "prune-threshold"
 
     def __call__(self, model: ir.Model) -> PassResult:
@@ -41,9 +47,27 @@ class PruneThreshold:
     def mask(self, model: ir.Model) -> tuple[Masks, tuple[LogEntry, ...]]:
         """The same, in place, with the masks."""
         weights = dict(_weights(model))
-        threshold = self.threshold if self.threshold is not None else _quantile(weights, self.sparsity or 0.0)
-        masks = Masks(weights={str(value.name): ~(np.abs(weight) <= threshold) for value, weight in weights.items()})
-        return masks, tuple(_carry_out(model, masks, self.name, f"threshold {threshold:.3g}"))
+        kept, how = {}, {}
+        for amount, values in self._parts(model, [*weights]):
+            threshold = amount if self.threshold is not None else _quantile([weights[one] for one in values], amount)
+            for value in values:
+                kept[str(value.name)] = ~(np.abs(weights[value]) <= threshold)
+                how[str(value.name)] = f"threshold {threshold:.3g}"
+        masks = Masks(weights={str(value.name): kept[str(value.name)] for value in weights})
+        return masks, tuple(_carry_out(model, masks, self.name, how))
+
+    def parts(self, model: ir.Model) -> list[tuple[float, list[str]]]:
+        """Tensors whose weights are pruned together, and how far."""
+        parts = self._parts(model, [value for value, _ in _weights(model)])
+        return [(amount, [str(value.name) for value in values]) for amount, values in parts]
+
+    def _parts(self, model: ir.Model, values: list[ir.Value]) -> list[tuple[float, list[ir.Value]]]:
+        readers = [node for node in model.graph if node.op_type in _WEIGHTED and node.inputs[1] in values]
+        named = by_layer("layers", self.layers, readers)
+        own = {node.inputs[1]: named[str(node.name)] for node in readers if str(node.name) in named}
+        usual = self.threshold if self.threshold is not None else self.sparsity or 0.0
+        together = [value for value in values if value not in own]
+        return [(usual, together)] * bool(together) + [(own[value], [value]) for value in values if value in own]
 
 
 @dataclass(frozen=True)
@@ -67,7 +91,7 @@ class PruneTwoFour:
             else:
                 kept[str(value.name)] = _two_of_four(weight, axis)
         masks = Masks(weights=kept)
-        return masks, (*log, *_carry_out(model, masks, self.name, "two of four"))
+        return masks, (*log, *_carry_out(model, masks, self.name, dict.fromkeys(kept, "two of four")))
 
 
 def _weights(model: ir.Model) -> Iterator[tuple[ir.Value, Weight]]:
@@ -81,9 +105,9 @@ def _weights(model: ir.Model) -> Iterator[tuple[ir.Value, Weight]]:
             yield value, weight
 
 
-def _quantile(weights: dict[ir.Value, Weight], sparsity: float) -> float:
+def _quantile(weights: Sequence[Weight], sparsity: float) -> float:
     """The magnitude that exactly the share `sparsity` of all weights does not exceed."""
-    magnitudes = np.concatenate([weight.ravel() for weight in weights.values()])
+    magnitudes = np.concatenate([weight.ravel() for weight in weights])
     np.abs(magnitudes, out=magnitudes)  # in place, and so below: no second copy of all weights
     count = int(sparsity * magnitudes.size)
     if not count:
@@ -111,14 +135,14 @@ def _two_of_four(weight: Weight, axis: int) -> NDArray[np.bool_]:
     return np.moveaxis(stays.reshape(moved.shape), -1, axis)
 
 
-def _carry_out(model: ir.Model, masks: Masks, name: str, how: str) -> Iterator[LogEntry]:
+def _carry_out(model: ir.Model, masks: Masks, name: str, how: Mapping[str, str]) -> Iterator[LogEntry]:
     """Zero what the masks leave out, and measure what that is good for."""
     before = after = 0.0
     for tensor, stays in masks.weights.items():
         before += _deflated(model, tensor)
         mask_weight(model, tensor, stays)
         after += _deflated(model, tensor)
-        yield LogEntry(name, tensor, "done", f"{1 - stays.mean():.1%} of the weights are zero ({how})")
+        yield LogEntry(name, tensor, "done", f"{1 - stays.mean():.1%} of the weights are zero ({how[tensor]})")
     if before:
         saved = f"in a compressed file (deflate) weights take {after / before:.0%}"
         yield LogEntry(name, "graph", "done", f"nothing gets faster, as no onnxruntime kernel skips zeros; {saved}")

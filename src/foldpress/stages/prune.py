@@ -1,6 +1,6 @@
 """Pruning a graph to a budget."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ def prune(
     score: Literal["obs", "activation", "magnitude", "l1"] = "obs",
     sparsity: float | None = None,
     threshold: float | None = None,
+    layers: Mapping[str, float] | None = None,
     task: str = "classification",
     samples: int = 512,
     seed: int = 0,
@@ -38,6 +39,8 @@ def prune(
 
     `score` is what decides which channels of a layer go first: the error that is left after repair (obs), the energy of what
     the layers behind it get from a channel (activation), or the L2 or L1 norm of the weights that make it (magnitude, l1).
+
+    `layers` has shares of zeros, or thresholds, of single layers: by name, by type of operator, of the "first" or the "last".
 
     `latency` is a share of the time of the float32 graph, at batch 1 on one thread of this machine. `max_drop` is what samples
     lose that pruning has not seen; for classification without targets, the share of predictions that change.
@@ -50,6 +53,7 @@ def prune(
     table = make_table(
         PruneTable, method=method, macs=macs, parameters=parameters, bytes=bytes, latency=latency, max_drop=max_drop,
         protect=tuple(protect) or None, score=None if score == "obs" else score, sparsity=sparsity, threshold=threshold,
+        layers=layers,
     )  # fmt: skip
     asked = Prune(table.method, **table.model_dump(exclude={"method"}))
     press = partial(Press, prune=asked, target=None)

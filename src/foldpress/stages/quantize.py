@@ -45,7 +45,7 @@ def quantize(
             "weight-int4", "weights" or "float16".
         bits: 1 to 8, with "weights" alone.
         calibration: how "static" chooses ranges.
-        keep_float: names of nodes, or types of operators, that "static" leaves float.
+        keep_float: names of nodes, types of operators, "first" and "last", that "static" leaves float.
         float_macs: share of the MACs that may stay float too, where rounding costs the outputs most.
         weight_passes: passes over weights before "static", by name; "auto" or "none".
         samples: how many to calibrate on; 512, or those of `statistics`.

@@ -1,6 +1,6 @@
 """Letting the weights of a graph share values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ def share(
     per: Literal["tensor", "channel"] = "tensor",
     method: Literal["kmeans", "binary", "ternary"] = "kmeans",
     keep_float: Sequence[str] = (),
+    layers: Mapping[str, int] | None = None,
     samples: int = 512,
     seed: int = 0,
     keep_metadata: bool = False,
@@ -39,6 +40,7 @@ def share(
         per: what has values of its own.
         method: "kmeans", or "binary" and "ternary", which say their bits by name.
         keep_float: layers that stay as they are: names, types of operators, "first" and "last".
+        layers: other `bits` of some layers, named like those.
         samples: how many to learn from.
         seed: of their draw.
         keep_metadata: leave shapes, notes and long names in the file, which is lean otherwise.
@@ -46,6 +48,6 @@ def share(
     Raises:
         RequestError: graph, data or options are wrong, or no layer can share weights.
     """
-    table = make_table(ShareTable, bits=bits, per=per, method=method, keep_float=tuple(keep_float))
+    table = make_table(ShareTable, bits=bits, per=per, method=method, keep_float=tuple(keep_float), layers=layers)
     press = partial(Press, prune=None, share=table.asked(), target=None)
     return press_file(press, graph, output, data, partial(draw, samples=samples, seed=seed), keep_metadata)

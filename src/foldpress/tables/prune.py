@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from foldpress.tables.fields import Positive, Share, Table
+from foldpress.tables.fields import Limit, Positive, Share, Table
 
 _BUDGETS = {
     "structured": ("macs", "parameters", "bytes", "latency", "max_drop"),
@@ -26,6 +26,7 @@ class PruneTable(Table):
     score: Literal["obs", "activation", "magnitude", "l1"] = "obs"
     sparsity: Share | None = None
     threshold: Positive | None = None
+    layers: dict[str, Limit] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_budget(self) -> "PruneTable":
@@ -34,6 +35,14 @@ class PruneTable(Table):
         if not set(given) <= set(allowed) or len(given) != min(1, len(allowed)):
             wants = f"exactly one of {', '.join(allowed)}" if allowed else "no budget: it always leaves half"
             raise ValueError(f"method = {self.method!r} takes {wants}; given: {', '.join(given) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _layers_of_their_own(self) -> "PruneTable":
+        if self.layers and self.method != "unstructured":
+            raise ValueError(f"method = {self.method!r} takes no layers: they have no share of zeros of their own")
+        if self.sparsity is not None and max(self.layers.values(), default=0) >= 1:
+            raise ValueError(f"layers = {self.layers}: shares of zeros are below 1")
         return self
 
     @model_validator(mode="after")

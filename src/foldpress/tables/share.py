@@ -10,16 +10,19 @@ from foldpress.tables.fields import Count, Table
 from foldpress.tables.quantize import QuantizeTable
 from foldpress.weight_passes import KEEP_VALUES, choose_weights
 
+Bits = Annotated[int, Field(ge=1, le=8, strict=True)]
+
 _BITS = {"binary": 1, "ternary": 2}
 
 
 class ShareTable(Table):
     """Codebooks of `bits`, or binary or ternary weights, which say their bits by name."""
 
-    bits: Annotated[int, Field(ge=1, le=8, strict=True)] = 4
+    bits: Bits = 4
     per: Literal["tensor", "channel"] = "tensor"
     method: Literal["kmeans", "binary", "ternary"] = "kmeans"
     keep_float: tuple[str, ...] = ()
+    layers: dict[str, Bits] = Field(default_factory=dict)
     epochs: Count | None = None
 
     @model_validator(mode="after")
@@ -27,6 +30,10 @@ class ShareTable(Table):
         fixed = _BITS.get(self.method, self.bits)
         if "bits" in self.model_fields_set and self.bits != fixed:
             raise ValueError(f"method = {self.method!r} has {fixed} bit{'s' * (fixed > 1)}; leave bits out")
+        if self.layers and self.method != "kmeans":
+            raise ValueError(
+                f"method = {self.method!r} has {fixed} bit{'s' * (fixed > 1)} everywhere; leave layers out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -56,4 +63,4 @@ class ShareTable(Table):
 
     def tuning(self) -> Tuning | None:
         """What `[finetune]` goes on with, once its masks are final."""
-        return None if self.epochs is None else Tuning(self.bits, self.epochs)
+        return None if self.epochs is None else Tuning(self.bits, self.epochs, self.layers)

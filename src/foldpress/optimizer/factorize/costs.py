@@ -6,12 +6,13 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from foldpress.cost import graph_cost, sample_shapes
+from foldpress.cost import graph_cost
 from foldpress.errors import RequestError
 from foldpress.optimizer.factorize.forms import Option
 from foldpress.optimizer.factorize.part import alone, sketched
 from foldpress.optimizer.layers import Layer
 from foldpress.optimizer.ledger import Counted
+from foldpress.sample_shapes import sample_shapes
 
 AS_IT_IS = "as it is"
 _LEAST = 0.01  # of a layer's cost that an option has to save; less is noise where time is measured

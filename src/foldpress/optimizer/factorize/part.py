@@ -5,7 +5,6 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from foldpress.cost import Shapes
 from foldpress.errors import RequestError
 from foldpress.graph import add_initializer, copy_graph
 from foldpress.optimizer.factorize.chain import Chain
@@ -13,6 +12,7 @@ from foldpress.optimizer.factorize.form import weight_shape
 from foldpress.optimizer.factorize.forms import Option
 from foldpress.optimizer.factorize.product import Product
 from foldpress.optimizer.layers import Layer
+from foldpress.sample_shapes import Shapes
 
 
 def alone(model: ir.Model, layer: Layer, shapes: Shapes) -> ir.Model:
@@ -21,7 +21,7 @@ def alone(model: ir.Model, layer: Layer, shapes: Shapes) -> ir.Model:
     Args:
         model: a graph with shapes.
         layer: one of its layers.
-        shapes: of its tensors for one sample, see `foldpress.cost.sample_shapes`.
+        shapes: of its tensors for one sample, see `foldpress.sample_shapes`.
 
     Raises:
         RequestError: the shape of what the layer reads is not known.

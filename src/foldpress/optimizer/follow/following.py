@@ -7,11 +7,12 @@ from typing import Any, Literal
 import numpy as np
 import onnx_ir as ir
 
-from foldpress.cost import MATRIX_OPERATORS, Shapes
 from foldpress.data import Indices
 from foldpress.graph import add_initializer, initializer, set_initializer
+from foldpress.macs import MATRIX_OPERATORS
 from foldpress.matmul_nbits import DOMAIN
 from foldpress.optimizer.follow.labels import FIXED, Entangled, Labels
+from foldpress.sample_shapes import Shapes
 
 _MOVES = {"Expand", "Slice", "Gather", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Split", "Tile", "Identity"}
 

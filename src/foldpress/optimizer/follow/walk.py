@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from foldpress.cost import sample_shapes
 from foldpress.matmul_nbits import DOMAIN
 from foldpress.optimizer.follow import attention, einsum, layers, layout, pointwise, reshape
 from foldpress.optimizer.follow.counts import Counts, follow_counts
 from foldpress.optimizer.follow.following import Axes, Following, fixed, title
 from foldpress.optimizer.follow.labels import Classes, Entangled
+from foldpress.sample_shapes import sample_shapes
 
 Rule = Callable[[Following, ir.Node], list[Axes]]
 
