@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from foldpress.benchmark.agreement import self_agreement
+from foldpress.benchmark.checks import EXIT_CODES
 from foldpress.benchmark.evidence import load_evidence, save_facts, save_latency
-from foldpress.benchmark.gate import EXIT_CODES
 from foldpress.benchmark.latency import measure
 from foldpress.benchmark.report import build_report
 from foldpress.benchmark.scoring import check_baseline

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from foldpress.benchmark.checks import Check, verdict_of
 from foldpress.benchmark.evidence import changed_files, load_evidence
-from foldpress.benchmark.gate import Check, verdict_of
 from foldpress.benchmark.report import build_report
 from foldpress.benchmark.since import judge_since, open_release
 from foldpress.benchmark.write import write_reports

@@ -10,7 +10,8 @@ import pytest
 
 from foldpress.benchmark import agreement
 from foldpress.benchmark.agreement import agreement_block, self_agreement
-from foldpress.benchmark.gate import Figures, judge
+from foldpress.benchmark.checks import Figures
+from foldpress.benchmark.gate import judge
 from foldpress.benchmark.intervals import clopper_pearson_upper
 from foldpress.benchmark.scoring import make_task
 from foldpress.data import Array, Dataset

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldpress.benchmark.gate import EXIT_CODES, Check, Figures, judge, verdict_of
+from foldpress.benchmark.checks import EXIT_CODES, Check, Figures, verdict_of
+from foldpress.benchmark.gate import judge
 from foldpress.benchmark.intervals import tango_upper
 from foldpress.errors import RequestError
 

@@ -19,7 +19,8 @@ import numpy as np  # noqa: E402
 from onnxruntime.quantization import CalibrationDataReader, quantize_static  # noqa: E402
 
 import foldpress  # noqa: E402
-from foldpress.benchmark.gate import Figures, judge  # noqa: E402
+from foldpress.benchmark.checks import Figures  # noqa: E402
+from foldpress.benchmark.gate import judge  # noqa: E402
 from foldpress.data import fit_inputs  # noqa: E402
 from foldpress.graph import input_specs, load_graph  # noqa: E402
 from foldpress.sources import read_data  # noqa: E402

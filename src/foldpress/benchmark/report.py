@@ -8,8 +8,9 @@ from typing import Any
 
 from foldpress.benchmark.accuracy import class_drops, classes_block, folds_block, refit_block, test_block
 from foldpress.benchmark.agreement import agreement_block
+from foldpress.benchmark.checks import Figures, verdict_of
 from foldpress.benchmark.evidence import METRICS, SCHEMA, Evidence
-from foldpress.benchmark.gate import Figures, judge, verdict_of
+from foldpress.benchmark.gate import judge
 from foldpress.benchmark.latency_rows import latency_rows
 from foldpress.benchmark.whole_set import metric_block
 from foldpress.cost import GraphCost, graph_cost

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from foldpress.benchmark.accuracy import distinct, test_block
+from foldpress.benchmark.checks import Check, below
 from foldpress.benchmark.evidence import Evidence, Paired, changed_files, load_evidence
-from foldpress.benchmark.gate import Check, below, check_limits
+from foldpress.benchmark.gate import check_limits
 from foldpress.errors import RequestError
 from foldpress.rundir import MANIFEST, read_manifest
 

@@ -12,6 +12,6 @@ def summarize(document: dict[str, Any]) -> None:
 
 def exit_code(verdict: str) -> int:
     """The exit code of a verdict."""
-    from foldpress.benchmark.gate import EXIT_CODES
+    from foldpress.benchmark.checks import EXIT_CODES
 
     return EXIT_CODES[verdict]
