@@ -11,9 +11,12 @@ import pytest
 from conftest import Classifier
 from foldpress.benchmark.scoring import make_task
 from foldpress.data import Dataset, Indices
-from foldpress.drop_budget import Loss, loss_of, meet_drop
+from foldpress.drop_budget import Loss, Stage, loss_of, meet_drop
 from foldpress.errors import RequestError
+from foldpress.optimizer import factorizing, pruning
 from foldpress.optimizer.cleanup import clean_up
+from foldpress.optimizer.factorize.request import Factorization
+from foldpress.optimizer.gram import collect_grams
 from foldpress.optimizer.passes import apply
 from foldpress.optimizer.press import Press
 from foldpress.optimizer.prune import Prune
@@ -71,6 +74,26 @@ def test_the_smallest_share_that_loses_no_more(model: ir.Model, data: Dataset, l
     assert path[f"{found.share:.2f}"] == "done"
     assert len(path) <= 5
     assert found == meet_drop(press(model, data, limit), loss(data))
+
+
+@pytest.mark.parametrize("stage", ["prune", "factorize"])
+def test_all_shares_learn_from_one_pass(
+    model: ir.Model, data: Dataset, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches: statistics collected anew for every share that is tried."""
+    passes = []
+
+    def counted(*given: Any) -> Any:
+        passes.append(given)
+        return collect_grams(*given)
+
+    for module in (pruning, factorizing):
+        monkeypatch.setattr(module, "collect_grams", counted)
+    asked = press(model, data, 0.5)
+    if stage == "factorize":
+        asked = asked.pruning(None).factorizing(Factorization(max_drop=0.5))
+    assert len(meet_drop(asked, loss(data), stage=stage).log) > 1
+    assert len(passes) == 1
 
 
 def test_a_round_does_not_see_the_fold_that_it_is_judged_on(model: ir.Model, data: Dataset) -> None:

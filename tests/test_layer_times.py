@@ -49,7 +49,8 @@ class Machine:
         return {name: self.time(model) for name, model in graphs.items()}
 
     def ratio(self, reference: ir.Model, model: ir.Model, *_: object) -> Ratio:
-        return Ratio((self.time(model) / self.time(reference)) ** self.bias, 0.0, 1.0)
+        share = (self.time(model) / self.time(reference)) ** self.bias
+        return Ratio(share, share, share)
 
 
 @pytest.fixture
@@ -89,15 +90,17 @@ def test_layers_that_are_really_timed_take_time(cache: LatencyCache, monkeypatch
     assert "low-rank" in found.log[0].detail
 
 
-@pytest.mark.parametrize("bias", [0.7, 1.0, 1.4])
+@pytest.mark.parametrize("bias", [0.7, 1.0, 1.4, 1.8])
 def test_what_is_measured_meets_the_budget(monkeypatch: pytest.MonkeyPatch, cache: LatencyCache, bias: float) -> None:
     """Catches: a budget that only the times of single layers meet; another graph shipped than the one that was timed."""
     machine = Machine(bias=bias)
     settled = met(monkeypatch, machine, press(0.7), cache)
     shipped = press().factorizing(settled.factorize).ship().factorized
     assert shipped is not None
-    assert 0.6 <= machine.ratio(NETWORK, shipped).value <= 0.7 * 1.01
-    assert [entry.action for entry in settled.log if entry.subject == "search"].count("done") == 1
+    taken = machine.ratio(NETWORK, shipped).value
+    assert 0.6 <= taken <= 0.7 * 1.01
+    [best] = [entry.detail for entry in settled.log if entry.subject == "search" and entry.action == "done"]
+    assert f"measured {taken:.3f} of the time" in best
     again = met(monkeypatch, Machine(bias=2.0), press(0.7), cache)
     assert again.factorize == settled.factorize
     assert "taken over" in again.log[-1].detail

@@ -61,6 +61,7 @@ def meet_drop(press: Press, loss: Loss, fold: int | None = None, repeat: int = 0
     """
     asked = getattr(press, stage)
     halves = press.halves(fold, repeat)
+    halves.collect()  # each share has a press of its own, which takes over what this one has collected
     judge = "for the graph that ships" if fold is None else f"without fold {fold}"
     good, bad, drop_at, log = -1, len(_SHARES), {}, []
     while bad - good > 1:

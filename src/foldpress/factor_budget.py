@@ -19,7 +19,6 @@ from foldpress.latency_cache import LatencyCache
 from foldpress.layer_times import measure_layers
 from foldpress.optimizer.allocation import BudgetError
 from foldpress.optimizer.blas import one_thread
-from foldpress.optimizer.factorize.allocation import allocate_offers
 from foldpress.optimizer.factorize.factorize import Factorize, with_factors
 from foldpress.optimizer.factorize.forms import factorizable
 from foldpress.optimizer.factorize.offers import LayerOffers
@@ -68,20 +67,21 @@ def meet_factor_latency(press: Press, samples: Dataset, plan: LatencyPlan, cache
 
 
 def _search(press: Press, model: ir.Model, one: Factorize, samples: Dataset, plan: LatencyPlan) -> Search:
-    few, costs = Rounds.undivided(samples).few(), one.costs(model)
+    few, total = Rounds.undivided(samples).few(), one.costs(model).total
     with one_thread():
         rows = one.offers(model)
     if not any(row.offers for row in rows):
         raise _nothing_faster(rows, one.budget)
 
     def sketch(target: float) -> Sketch:
-        allocate_offers(rows, costs, target)
+        with one_thread():
+            replace(one, budget=target).choose(model, rows)  # as the pass will: what is timed has to be what ships
         taken = [row.taken for row in rows]
-        predicted = 1 - sum(offer.saved for offer in taken if offer is not None) / costs.total
+        predicted = 1 - sum(offer.saved for offer in taken if offer is not None) / total
         cuts = tuple(str(offer.option) if offer is not None else "" for offer in taken)
         return Sketch(cuts, predicted, press.rough(with_factors(model, rows, {}), few))
 
-    least = 1 - sum(row.saved.max() for row in rows) / costs.total
+    least = 1 - sum(row.saved.max() for row in rows) / total
     return Search(sketch, least, press.rough(model, few), samples, plan, "factorize")
 
 

@@ -1,4 +1,4 @@
-"""One vision transformer in three forms, pruned: attention by single operators, fused by onnxruntime's tool, and as ONNX's own.
+"""One vision transformer in four forms, pruned: attention by single operators, by equations, fused by onnxruntime's tool, as ONNX's own.
 
 The same weights compute the same in each, so pruning should find the same heads and neurons. 512 unlabelled training images of
 CIFAR-10, no training, 5,000 test images scored. The tool knows attention by three matrices, as BERT has it; the exporter gives
@@ -6,6 +6,7 @@ one operator from opset 23 on. Usage: python tests/perf/pruning_fused.py
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ os.environ["FOLDPRESS_SHARED"] = str(SHARED)
 import numpy as np  # noqa: E402
 import onnx_ir as ir  # noqa: E402
 import torch  # noqa: E402
-from pruning import ROOT, macs, pruned, scores  # type: ignore[import-not-found]  # noqa: E402  # beside this script
+from networks import ROOT, macs, scores  # type: ignore[import-not-found]  # noqa: E402  # beside this script
+from pruning import pruned  # type: ignore[import-not-found]  # noqa: E402
 from torch import nn  # noqa: E402
 
 from foldpress.data import Dataset, fit_inputs  # noqa: E402
@@ -52,6 +54,27 @@ class SpelledOut(nn.Module):
         return out
 
 
+class ByEquation(nn.Module):
+    """The same with torch.einsum: [N, T, 128] to the same."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer, out, size = layer, layer.self_attn.out_proj, WIDTH // HEADS
+        parts: Any = SpelledOut(layer).parts
+        self.weights = nn.ParameterList(part.weight.data.T.reshape(WIDTH, HEADS, size) for part in parts)
+        self.biases = nn.ParameterList(part.bias.data.reshape(HEADS, 1, size) for part in parts)
+        self.out = nn.Parameter(out.weight.data.T.reshape(HEADS, size, WIDTH))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pairs = zip(self.weights, self.biases, strict=True)
+        q, k, v = (torch.einsum("btd,dhe->bhte", x, weight) + bias for weight, bias in pairs)
+        weights = torch.softmax(torch.einsum("bhqe,bhke->bhqk", q, k) / (WIDTH / HEADS) ** 0.5, -1)
+        mixed = torch.einsum("bhqk,bhke->bqhe", weights, v)
+        x = self.layer.norm1(torch.einsum("bqhe,heo->bqo", mixed, self.out) + self.layer.self_attn.out_proj.bias + x)
+        out: torch.Tensor = self.layer.norm2(self.layer.linear2(torch.relu(self.layer.linear1(x))) + x)
+        return out
+
+
 def main() -> None:
     """Print one row for each form."""
     train, test = (read_data(f"data:{part}", FOLDER) for part in ("load_train", "load"))
@@ -71,20 +94,28 @@ def main() -> None:
 
 
 def forms(samples: Dataset) -> dict[str, ir.Model]:
-    """The same network three times, cleaned up."""
-    network = build_model("model:build", WEIGHTS, FOLDER).eval()
-    own = exported(network, samples, 23)
-    encoder: Any = network.transformer
-    encoder.layers = nn.ModuleList(map(SpelledOut, encoder.layers))
-    network.transformer = nn.Sequential(*encoder.layers)
-    single = exported(network, samples, 18)
-    fused = apply([FuseTransformer(heads=HEADS, width=WIDTH), *clean_up()], single).model
-    return {"single operators": single, "com.microsoft.Attention": fused, "Attention": own}
+    """The same network four times, cleaned up."""
+    single = exported(network(SpelledOut), samples, 18)
+    return {
+        "single operators": single,
+        "Einsum": exported(network(ByEquation), samples, 18),
+        "com.microsoft.Attention": apply([FuseTransformer(heads=HEADS, width=WIDTH), *clean_up()], single).model,
+        "Attention": exported(network(None), samples, 23),
+    }
 
 
-def exported(network: nn.Module, samples: Dataset, opset: int) -> ir.Model:
+def network(form: Callable[[Any], nn.Module] | None) -> nn.Module:
+    """The network with its encoder layers in another form, or as they are."""
+    made = build_model("model:build", WEIGHTS, FOLDER).eval()
+    if form is not None:
+        encoder: Any = made.transformer
+        made.transformer = nn.Sequential(*map(form, encoder.layers))
+    return made
+
+
+def exported(module: nn.Module, samples: Dataset, opset: int) -> ir.Model:
     export.OPSET = opset
-    return apply(clean_up(), export.export_model(network, samples).graph).model
+    return apply(clean_up(), export.export_model(module, samples).graph).model
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from foldpress.contrib import infer_shapes
+from foldpress.optimizer.einsum_products import multiply_instead
 from foldpress.optimizer.passes import LogEntry, Pass, PassResult
 
 _FUSIONS = [
@@ -62,6 +63,7 @@ def clean_up() -> Sequence[Pass]:
     return [
         CleanUp("drop-metadata", _by(ClearMetadataAndDocStringPass())),
         CleanUp("fold-constants", _fold_constants),
+        CleanUp("einsum-to-matmul", multiply_instead),
         CleanUp("fold-batch-norm", _fuse),
         CleanUp("remove-identity", _by(IdentityEliminationPass())),
         CleanUp("share-common-nodes", _by(CommonSubexpressionEliminationPass())),

@@ -63,17 +63,20 @@ class Factorize:
     def decide(self, model: ir.Model) -> list[LayerOffers]:
         """What each layer offers, and what of it is taken."""
         rows = self.offers(model)
-        allocate_offers(rows, self.costs(model), self.budget)
+        self.choose(model, rows)
         return rows
 
     def offers(self, model: ir.Model) -> list[LayerOffers]:
-        """What each layer offers, and how much it matters at the outputs."""
+        """What each layer offers, whatever the budget."""
         layers, declined = factorizable(model, self.method, self.protect)
         if not layers:
             raise nothing_to_factorize(self.method, declined)
-        rows = make_offers(model, layers, self.grams, self.costs(model))
+        return make_offers(model, layers, self.grams, self.costs(model))
+
+    def choose(self, model: ir.Model, rows: Sequence[LayerOffers]) -> None:
+        """Measure how much each layer matters at the outputs when it goes as far as the budget asks, and take what meets it."""
         measure_influences(model, rows, self.samples, self.budget)
-        return rows
+        allocate_offers(rows, self.costs(model), self.budget)
 
     def costs(self, model: ir.Model) -> Costs:
         """What the budget counts."""
