@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, PrivateAttr, ValidationError, model_validator
 
 from foldpress.errors import RecipeError
+from foldpress.key_value import read_pair
 from foldpress.tables.benchmark import BenchmarkTable
 from foldpress.tables.complaints import complaints
 from foldpress.tables.data import DataTable
@@ -157,18 +158,3 @@ def _override(document: dict[str, Any], override: str) -> None:
         if not isinstance(document, dict):
             raise RecipeError(f"--set {override!r}: {table} is no table")
     document[last] = value
-
-
-def read_pair(option: str, given: str, example: str) -> tuple[str, Any]:
-    """The two sides of KEY=VALUE; a value that is not TOML is a string.
-
-    Raises:
-        RecipeError: it is no such pair; names the option, and gives an example.
-    """
-    key, separator, text = given.partition("=")
-    if not separator or not key.strip():
-        raise RecipeError(f"{option} {given!r} is not KEY=VALUE", mend=f"for example {option} {example}")
-    try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), text

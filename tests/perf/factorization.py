@@ -21,10 +21,11 @@ from foldpress.precision import Precision, PrecisionName
 
 BUDGETS = {
     "wide": ("latency=0.7", "latency=0.5", "macs=0.5", "max_drop=0.005"),
+    "vgg": ("latency=0.7", "latency=0.5", "macs=0.5"),
     "vit": ("latency=0.85", "macs=0.8", "macs=0.7", "max_drop=0.005"),
     "sequence": ("latency=0.95", "latency=0.9", "macs=0.7"),
 }
-INT8: dict[str, PrecisionName] = {"wide": "static", "vit": "dynamic", "sequence": "dynamic"}
+INT8: dict[str, PrecisionName] = {"wide": "static", "vgg": "static", "vit": "dynamic", "sequence": "dynamic"}
 DRAW = 0
 
 

@@ -22,7 +22,7 @@ from foldpress.commands.options import (
     Verbose,
 )
 from foldpress.console import command
-from foldpress.recipe import read_pair
+from foldpress.key_value import read_pair
 from foldpress.render import show_stage
 
 
