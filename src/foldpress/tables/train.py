@@ -78,6 +78,7 @@ class DistillTable(TrainTable):
 class FinetuneTable(TrainTable):
     """`[finetune]`: training under the masks of `[prune]`."""
 
+    learning_rate: Positive = 2e-4  # a higher one undoes the repair first
     gradual: bool = False
 
     @model_validator(mode="after")
