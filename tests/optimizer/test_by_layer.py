@@ -5,6 +5,7 @@ import pytest
 
 from foldpress.errors import RequestError
 from foldpress.optimizer.by_layer import by_layer
+from topologies import graph
 
 LAYERS = [ir.node(kind, [], name=name) for name, kind in (("stem", "Conv"), ("body", "Conv"), ("head", "Gemm"))]
 OTHERS = [ir.node("Relu", [], name="act")]
@@ -21,6 +22,18 @@ OTHERS = [ir.node("Relu", [], name="act")]
 def test_names_go_before_places_and_places_before_types(asked: dict[str, int], found: dict[str, int]) -> None:
     """Catches: what is said of one layer lost in what is said of all."""
     assert by_layer("layers", asked, LAYERS, OTHERS) == found
+
+
+def test_a_weight_names_its_layer() -> None:
+    """Catches: a name that PyTorch and the log of pruning give, and that is not understood."""
+    model = graph(
+        "a = MatMul(x, weight_of_a) y = MatMul(a, v)",
+        {"weight_of_a": (6, 8), "v": (8, 5)},
+        "float[N, 6]",
+        "float[N, 5]",
+    )
+    layers = list(model.graph)
+    assert by_layer("layers", {"weight_of_a": 1, "MatMul": 2}, layers) == {"a": 1, "y": 2}
 
 
 @pytest.mark.parametrize(("name", "words"), [

@@ -1,4 +1,4 @@
-"""What is asked of single layers: by name, by the type of their operator, or as the first or the last one."""
+"""What is asked of single layers: by name or that of their weight, by the type of their operator, or as the first or last one."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ def by_layer(
 
     Args:
         key: of the recipe, for the message.
-        asked: by names, types, "first" and "last".
+        asked: by names, names of stored weights, types, "first" and "last".
         layers: that have weights, in graph order: of these one is the first, and one the last.
         others: nodes that may be asked for by name or type too.
 
@@ -30,7 +30,7 @@ def by_layer(
     ends = {FIRST: layers[:1], LAST: layers[-1:]}
     nodes = list(dict.fromkeys([*layers, *others]))
     by_type = {node.op_type: [one for one in nodes if one.op_type == node.op_type] for node in nodes}
-    by_name = {str(node.name): [node] for node in nodes}
+    by_name = {name: [node] for node in nodes for name in _names(node)}
     known = by_name | ends | by_type
     for one in asked:
         if not known.get(one):
@@ -42,3 +42,11 @@ def by_layer(
             )
     kinds: tuple[Mapping[str, Sequence[ir.Node]], ...] = (by_type, ends, by_name)
     return {str(node.name): asked[one] for kind in kinds for one in asked if one in kind for node in kind[one]}
+
+
+def _names(node: ir.Node) -> list[str]:
+    """Its own, and that of its weight, by which PyTorch knows it."""
+    return [
+        str(node.name),
+        *(str(value.name) for value in node.inputs[1:2] if value is not None and value.is_initializer()),
+    ]
