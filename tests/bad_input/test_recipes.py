@@ -59,3 +59,4 @@ def test_a_folder_that_cannot_be_written_to_is_refused(here: Here, invoke: Invok
     if not folder.exists():
         folder.mkdir(mode=0o500)
     refused(invoke(*arguments, "-o", folder, "-q"), ("cannot write", "permissions"))
+    assert not (folder / "journal.json").exists()

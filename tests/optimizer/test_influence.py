@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from foldpress.data import Dataset
-from foldpress.graph import copy_graph
+from foldpress.graph import copy_graph, set_initializer
 from foldpress.optimizer.allocation import Plan
 from foldpress.optimizer.gram import collect_grams
 from foldpress.optimizer.groups import find_groups
@@ -122,3 +122,16 @@ def test_a_branch_that_goes_is_measured_as_it_goes(residual: tuple[ir.Model, Dat
     assert plans[1].loss(whole.taken) != pytest.approx(plans[1].influence * plans[1].error(whole.taken), rel=0.05)
     assert plans[1].loss(half.taken) == plans[1].influence * plans[1].error(half.taken)
     assert plans[0].branch is None
+
+
+def test_what_reaches_no_output_costs_nothing(residual: tuple[ir.Model, Dataset]) -> None:
+    """Catches: a division by the error that repair leaves, where there is none."""
+    model, data = residual
+    last = next(node for node in model.graph if node.name == "y").inputs[1]
+    assert last is not None
+    set_initializer(model, str(last.name), np.zeros(last.shape.numpy(), np.float32))  # type: ignore[union-attr]
+    plans = two_at_a_time(model, data)
+    measure_influence(model, plans, data, 0.5, branches=True)
+    inner = next(plan for plan in plans if not plan.group.least)
+    assert inner.error(1) > 0
+    assert inner.influence == inner.loss(len(inner.order)) == 0

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from foldpress.errors import RequestError
 
 FIRST, LAST = "first", "last"
+_LISTED = 40  # layers that a message names at most
 
 T = TypeVar("T")
 
@@ -37,7 +38,9 @@ def by_layer(
             near = difflib.get_close_matches(one, sorted(known), 3)
             raise RequestError(
                 f"{key} names {one!r}, but no layer has that name or operator",
-                available=", ".join(near or [FIRST, LAST, *sorted(by_type)]),
+                available=", ".join(
+                    near or [FIRST, LAST, *sorted(by_type), *(str(node.name) for node in layers[:_LISTED])]
+                ),
                 mend="foldpress inspect MODEL.onnx lists the layers",
             )
     kinds: tuple[Mapping[str, Sequence[ir.Node]], ...] = (by_type, ends, by_name)

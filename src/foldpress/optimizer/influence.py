@@ -89,8 +89,9 @@ class _Measure:
         return self.outputs.error(cut)
 
     def left_by_repair(self, plans: Sequence[Plan]) -> float:
-        """The share of the error that is left once all layers behind have made up for it."""
-        return self.error(plans, repaired=True) / max(self.error(plans), float(np.finfo(np.float32).tiny))
+        """The share of the error that is left once all layers behind have made up for it; never zero, as prices divide by it."""
+        tiny = float(np.finfo(np.float32).tiny)
+        return max(self.error(plans, repaired=True), tiny) / max(self.error(plans), tiny)
 
 
 def _taken(plan: Plan, share: float) -> int:

@@ -88,15 +88,14 @@ class LatencyLedger:
     def __init__(self, model: ir.Model, groups: Sequence[ChannelGroup], latencies: Latencies) -> None:
         self._curves, self.total = latencies.curves, latencies.whole
         macs = {layer.name: float(layer.macs or 1) for layer in graph_cost(model).layers}
-        self._layers: dict[
-            str, dict[str, float]
-        ] = {}  # the time that a group's curve has for a layer, by layer and group
+        # The time that a group's curve has for a layer, by layer and group.
+        self._layers: dict[str, dict[str, float]] = {}
         for group in groups:
             if group.name in self._curves:
-                layers = layers_of(group)
+                layers, full = layers_of(group), self._curves[group.name].milliseconds[group.channels]
                 whole = sum(macs[name] for name in layers)
                 for name in layers:
-                    self._layers.setdefault(name, {})[group.name] = self._full(group) * macs[name] / whole
+                    self._layers.setdefault(name, {})[group.name] = full * macs[name] / whole
         self._channels = {group.name: group.channels for group in groups if group.name in self._curves}
 
     def cost(self, plans: Sequence[Plan]) -> float:
@@ -117,9 +116,6 @@ class LatencyLedger:
             return [0]
         counts = self._curves[plan.group.name].milliseconds
         return [taken for taken in range(len(plan.order) + 1) if plan.remaining(taken) in counts]
-
-    def _full(self, group: ChannelGroup) -> float:
-        return self._curves[group.name].milliseconds[group.channels]
 
 
 def _saved(times: Mapping[str, float], left: Mapping[str, float]) -> float:

@@ -60,7 +60,10 @@ def consumer(model: ir.Model, slot: Slot, gram: Matrix) -> Consumer:
         gram = gram[:-1, :-1]
     hessian = gram / count
     hessian = hessian + np.eye(len(hessian)) * _RIDGE * np.trace(hessian) / len(hessian)
-    return Consumer(slot, hessian, matrix, float(np.sum(matrix * (hessian @ matrix))))
+    energy = float(np.sum(matrix * (hessian @ matrix)))
+    return Consumer(
+        slot, hessian, matrix, max(energy, float(np.finfo(np.float32).tiny))
+    )  # a layer may give zeros alone
 
 
 def removal_order(consumers: Sequence[Consumer], channels: int, chunk: int, least: int) -> list[tuple[Indices, float]]:

@@ -47,13 +47,14 @@ class PruneThreshold:
     def mask(self, model: ir.Model) -> tuple[Masks, tuple[LogEntry, ...]]:
         """The same, in place, with the masks."""
         weights = dict(_weights(model))
-        kept, how = {}, {}
+        thresholds: dict[ir.Value, float] = {}
         for amount, values in self._parts(model, [*weights]):
-            threshold = amount if self.threshold is not None else _quantile([weights[one] for one in values], amount)
-            for value in values:
-                kept[str(value.name)] = ~(np.abs(weights[value]) <= threshold)
-                how[str(value.name)] = f"threshold {threshold:.3g}"
-        masks = Masks(weights={str(value.name): kept[str(value.name)] for value in weights})
+            found = amount if self.threshold is not None else _quantile([weights[value] for value in values], amount)
+            thresholds |= dict.fromkeys(values, found)
+        masks = Masks(
+            weights={str(value.name): ~(np.abs(weight) <= thresholds[value]) for value, weight in weights.items()}
+        )
+        how = {str(value.name): f"threshold {threshold:.3g}" for value, threshold in thresholds.items()}
         return masks, tuple(_carry_out(model, masks, self.name, how))
 
     def parts(self, model: ir.Model) -> list[tuple[float, list[str]]]:
