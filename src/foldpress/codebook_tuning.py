@@ -37,7 +37,7 @@ class Tuning:
         teachers: Sequence["Teacher"],
         loss: "Loss",
         plan: "Plan",
-        **features: Any,
+        **heard: Any,
     ) -> None:
         """Let a module's weights share values, and train these, in place; see `foldpress.training.distillation.distill`.
 
@@ -48,14 +48,14 @@ class Tuning:
             teachers: whom it has learned from.
             loss: of a batch.
             plan: of the training before.
-            **features: that are compared.
+            **heard: features that are compared, and the output that is learned.
         """
         from foldpress.training.codebooks import write_back
         from foldpress.training.distillation import distill
 
         share_parameters(module, bits)
         slower = replace(plan, epochs=self.epochs, learning_rate=plan.learning_rate / _SLOWER)
-        distill(module, pool, teachers, loss, slower, label="fine-tuning shared values", **features)
+        distill(module, pool, teachers, loss, slower, label="fine-tuning shared values", **heard)
         write_back(module)
 
 

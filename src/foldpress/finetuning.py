@@ -36,7 +36,7 @@ def finetune(
     gradual: bool = False,
     tuning: "Tuning | None" = None,
     checkpoint: "Checkpoint | None" = None,
-    **features: Any,
+    **heard: Any,
 ) -> PassResult:
     """Prune a network and train what is left of it.
 
@@ -50,7 +50,7 @@ def finetune(
         gradual: let masks of single weights grow while it learns; else they are all there from the start.
         tuning: of values that the weights which are left are to share, or None.
         checkpoint: where its state is kept.
-        **features: that are compared.
+        **heard: features that are compared, and the output that is learned.
 
     Returns:
         The float graph without what was pruned.
@@ -75,10 +75,10 @@ def finetune(
         constraints=constraints,
         checkpoint=checkpoint,
         label=label,
-        **features,
+        **heard,
     )
     if tuning is not None:
-        tuning.run(network.module, _bits(network, tuning), pool, teachers, loss, plan, **features)
+        tuning.run(network.module, _bits(network, tuning), pool, teachers, loss, plan, **heard)
     pruned = network.pruned(masks)
     return PassResult(pruned.model, (*repaired.log, _entry(trained, stays)))
 

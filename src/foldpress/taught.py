@@ -24,8 +24,8 @@ from foldpress.tables.train import TrainTable
 from foldpress.training_inputs import (
     build_student,
     check_samples,
-    check_task,
     distill_by,
+    loss_of,
     make_loss,
     make_plan,
     make_pool,
@@ -70,13 +70,13 @@ class Training:
         from foldpress.training.objective import Objective
 
         load_library()
-        check_task(self.task.name, self.task.output)
         for table in self.recipe.trainings:
             student = self.student()
             pool = self._pool(table, student)
-            check_samples(student, pool.labelled, self.task)
+            check_samples(student, pool.labelled, loss_of(table, self.task.name), self.task.output)
             make_plan(table, self.recipe.folder)
-            Objective(student, pool, self._loss(table), self._teachers(table), features=table.features, changing=True)
+            Objective(student, pool, self._loss(table), self._teachers(table), features=table.features,
+                      output=self.task.output or 0, changing=True)  # fmt: skip
 
     def of(self, baseline: "torch.nn.Module", train: Folds) -> "Training":
         """The same trainings for another baseline, from other samples."""
@@ -92,7 +92,7 @@ class Training:
         assert table is not None  # noqa: S101  # else there is no student
         student = self.student()
         return distill_by(table, student, self._pool(table, student), self._teachers(table), self._loss(table),
-                          self.recipe.folder, checkpoint)  # fmt: skip
+                          self.recipe.folder, output=self.task.output, checkpoint=checkpoint)  # fmt: skip
 
     def finetuned(self, module: "torch.nn.Module", checkpoint: "Checkpoint | None" = None) -> PassResult:
         """The float graph of a trained module, pruned by `[prune]` and trained under its masks.
@@ -113,7 +113,7 @@ class Training:
             network, pressing.press, self._pool(table, network.module), self._teachers(table), self._loss(table),
             make_plan(table, self.recipe.folder), gradual=table.gradual, checkpoint=checkpoint,
             tuning=None if self.recipe.share is None else self.recipe.share.tuning(),
-            features=table.features, feature_weight=table.feature_weight,
+            features=table.features, feature_weight=table.feature_weight, output=self.task.output or 0,
         )  # fmt: skip
 
     def graph(self) -> ir.Model:

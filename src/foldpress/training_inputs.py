@@ -1,18 +1,19 @@
 """From what a table says of a training to what the training takes: student, teachers, samples, plan."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foldpress.benchmark.scoring import Task, check_targets
+from foldpress.benchmark.scoring import check_targets, make_task
 from foldpress.callables import load_callable
 from foldpress.data import Dataset, check_finite
-from foldpress.errors import RequestError
+from foldpress.errors import ModelError, RequestError
 from foldpress.graph import load_graph
 from foldpress.optimizer.passes import LogEntry
-from foldpress.tables.train import BASELINE, SELF, DistillTable, TeacherTable, TrainTable
+from foldpress.tables.train import BASELINE, CROSS_ENTROPY, SELF, SQUARED_ERROR, DistillTable, TeacherTable, TrainTable
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,13 +34,15 @@ def distill_by(
     teachers: Sequence["Teacher"],
     loss: "Loss",
     folder: Path,
+    *,
+    output: int | None = None,
     checkpoint: "Checkpoint | None" = None,
 ) -> "Trained":
     """Train a student as a `[distill]` table says; the user's own code is beside the recipe, in `folder`."""
     from foldpress.training.distillation import distill
 
     return distill(student, pool, teachers, loss, make_plan(table, folder), features=table.features,
-                   feature_weight=table.feature_weight, decay=table.decay, checkpoint=checkpoint)  # fmt: skip
+                   feature_weight=table.feature_weight, decay=table.decay, output=output or 0, checkpoint=checkpoint)  # fmt: skip
 
 
 def distilled_entry(trained: "Trained") -> LogEntry:
@@ -60,32 +63,46 @@ def build_student(table: DistillTable, folder: Path) -> "torch.nn.Module":
         return build_model(str(table.student), table.weights, folder)
 
 
-def check_task(name: str, output: int | None = None) -> None:
-    """Refuse what no loss is known for.
+def loss_of(table: TrainTable, task: str) -> str:
+    """The loss that a table names, or that goes with a task.
 
     Raises:
-        RequestError: says what is known.
+        RequestError: a metric of the user's does not say which.
     """
-    if name not in ("classification", "regression"):
-        raise RequestError(f"training for task {name}", available="classification, regression")
-    if output:
+    found = table.loss or {"classification": CROSS_ENTROPY, "regression": SQUARED_ERROR}.get(task)
+    if found is None:
         raise RequestError(
-            f"training for output {output}", available="the first output", mend="let forward give it first"
+            f"training for task {task}",
+            available="classification, regression",
+            mend=f'name what the network is trained for: loss = "{CROSS_ENTROPY}" or "{SQUARED_ERROR}"',
         )
+    return found
 
 
-def check_samples(student: "torch.nn.Module", labelled: Dataset, task: Task) -> None:
+def check_samples(student: "torch.nn.Module", labelled: Dataset, loss: str, output: int | None = None) -> None:
     """Refuse samples that a student cannot be trained on, by what it gives for one of them.
 
+    Args:
+        student: the network.
+        labelled: samples under the names of its inputs.
+        loss: of the labels, cross-entropy or squared error.
+        output: position of the output that is learned.
+
     Raises:
+        ModelError: there is no such output.
         DataError: inputs of another type than its weights, or targets that are no classes of it.
     """
     from foldpress.exporter.parity import torch_outputs
     from foldpress.exporter.source import check_float_type
 
     check_float_type(student, labelled)
+    outputs = torch_outputs(student, labelled.select(np.arange(1)))
+    if (output or 0) >= len(outputs):
+        raise ModelError(f"the student has no output {output}", available=f"0 … {len(outputs) - 1}")
     if labelled.targets is not None:
-        check_targets(labelled, task, torch_outputs(student, labelled.select(np.arange(1)))[:1])
+        name = "classification" if loss == CROSS_ENTROPY else "regression"
+        task = replace(make_task(name, Path(), labelled.y), output=output or 0)
+        check_targets(labelled, task, task.of(outputs))
 
 
 def make_pool(module: "torch.nn.Module", labelled: Dataset, unlabelled: Dataset | None) -> "Pool":
@@ -126,10 +143,11 @@ def make_teachers(
 
 
 def make_loss(table: TrainTable, task: str) -> "Loss":
-    """How targets and teachers are weighed, as a table says."""
+    """How targets and teachers are weighed, as a table says; see `loss_of`."""
     from foldpress.training.losses import Loss
 
-    return Loss(table.gamma, table.temperature, task == "classification", table.ramp_up)
+    classes = loss_of(table, task) == CROSS_ENTROPY
+    return Loss(table.gamma, table.temperature, classes, table.ramp_up)
 
 
 def make_plan(table: TrainTable, folder: Path) -> "Plan":

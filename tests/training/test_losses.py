@@ -7,7 +7,8 @@ from scipy.special import log_softmax, softmax
 
 from foldpress.data import Array
 from foldpress.errors import RequestError
-from foldpress.training.losses import Loss, Soft, are_probabilities, as_logits
+from foldpress.training.losses import Loss, Soft
+from foldpress.training.scores import are_probabilities, as_logits
 
 GENERATOR = np.random.default_rng(0)
 STUDENT, TEACHER, OTHER = (GENERATOR.normal(size=(6, 4)).astype(np.float32) * 3 for _ in range(3))

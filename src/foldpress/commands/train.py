@@ -22,6 +22,7 @@ def distill(
     weights: Annotated[str | None, typer.Option("--weights", "-w", help="That the student starts from.")] = None,
     unlabelled: Annotated[str | None, typer.Option(help="More samples, without targets.")] = None,
     task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
+    judged_output: Annotated[int, typer.Option(min=0, help="Position of the output that the targets belong to: 0.")] = 0,
     gamma: Annotated[float | None, typer.Option(help="Share of the soft targets, 0 to 1: 0.9.")] = None,
     temperature: Annotated[float | None, typer.Option(help="That softens them: 4.")] = None,
     ramp_up: Annotated[float | None, typer.Option(help="Share of the steps over which gamma rises, 0 to 1: 0.")] = None,
@@ -50,6 +51,13 @@ def distill(
         stored = iter(teacher_weights or ())
         teachers = [{"source": one, "weights": next(stored, None) if ":" in one else None} for one in teacher]
         result = foldpress.distill(
-            student, output, teacher=teachers, data=data, task=task, checkpoint=checkpoint, **options
+            student,
+            output,
+            teacher=teachers,
+            data=data,
+            task=task,
+            judged_output=judged_output,
+            checkpoint=checkpoint,
+            **options,
         )
         out.show(result.as_json(), *show_stage(result))

@@ -18,7 +18,7 @@ import torch
 from foldpress.callables import user_code
 from foldpress.data import Array, Dataset
 from foldpress.errors import ParityError
-from foldpress.exporter.source import as_tensors
+from foldpress.exporter.source import as_tensors, flatten
 
 _DRAWS = 4
 # Two float32 computations may err in opposite directions (2), and a maximum over a few draws understates the one over all
@@ -60,7 +60,7 @@ def torch_outputs(model: torch.nn.Module, dataset: Dataset) -> list[Array]:
         ModelError: the user's forward raised.
     """
     with torch.no_grad(), user_code("the model's forward"):
-        return flatten(model(**as_tensors(dataset.batch(slice(None)))))
+        return _arrays(model(**as_tensors(dataset.batch(slice(None)))))
 
 
 def tolerances(model: torch.nn.Module, dataset: Dataset, reference: list[Array]) -> list[float]:
@@ -100,13 +100,8 @@ def compare(names: list[str], reference: list[Array], runs: dict[int, list[Array
     return Parity(len(reference[0]), tuple(runs), tuple(found), tuple(sorted(map(int, differing))))
 
 
-def flatten(outputs: Any) -> list[Array]:
-    """Tensors in a nest of tuples, lists and mappings, in order, as arrays."""
-    if isinstance(outputs, torch.Tensor):
-        return [outputs.detach().numpy()]
-    if isinstance(outputs, dict):
-        outputs = list(outputs.values())
-    return [array for part in outputs if part is not None for array in flatten(part)]
+def _arrays(outputs: Any) -> list[Array]:
+    return [tensor.detach().numpy() for tensor in flatten(outputs)]
 
 
 def _check_shape(name: str, expected: Array, actual: Array, batch: int) -> None:
@@ -123,7 +118,7 @@ def _perturbed_outputs(
 ) -> list[Array]:
     perturbed = {name: _rounded(value, generator) for name, value in model.named_parameters()}
     with user_code("the model's forward"):
-        return flatten(torch.func.functional_call(model, perturbed, kwargs=_nudged(feed, generator)))
+        return _arrays(torch.func.functional_call(model, perturbed, kwargs=_nudged(feed, generator)))
 
 
 def _rounded(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

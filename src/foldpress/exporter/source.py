@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -58,6 +59,22 @@ def fit_names(model: torch.nn.Module, dataset: Dataset) -> Dataset:
 def as_tensors(feed: dict[str, Array]) -> dict[str, torch.Tensor]:
     """A batch as tensors."""
     return {name: torch.from_numpy(array) for name, array in feed.items()}
+
+
+def flatten(outputs: Any) -> list[torch.Tensor]:
+    """The tensors in a nest of tuples, lists and mappings, in order: a network's outputs.
+
+    Raises:
+        ModelError: there is something else among them.
+    """
+    if outputs is None:
+        return []
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    if not isinstance(outputs, tuple | list | dict):
+        raise ModelError(f"a network gave {type(outputs).__name__}", available="a tensor, or several")
+    parts = outputs.values() if isinstance(outputs, dict) else outputs
+    return [tensor for part in parts for tensor in flatten(part)]
 
 
 def check_float_type(model: torch.nn.Module, dataset: Dataset) -> None:

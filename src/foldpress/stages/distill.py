@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from foldpress.benchmark.scoring import make_task
 from foldpress.data import Dataset
 from foldpress.errors import RequestError
 from foldpress.graph import save_graph
@@ -19,9 +16,9 @@ from foldpress.tables.train import BASELINE, DistillTable
 from foldpress.training_inputs import (
     build_student,
     check_samples,
-    check_task,
     distill_by,
     distilled_entry,
+    loss_of,
     make_loss,
     make_pool,
     make_teachers,
@@ -40,6 +37,7 @@ def distill(
     teacher: str | Mapping[str, Any] | Sequence[Any],
     data: str,
     task: str = "classification",
+    judged_output: int = 0,
     folder: Path | str = ".",
     checkpoint: Path | str | None = None,
     **options: Any,
@@ -52,6 +50,7 @@ def distill(
         teacher: "self", `module:callable`, or an .onnx file; a table of `source`, `weights`, `weight` and `classes`; or several.
         data: labelled training samples, as `[data] source` names them.
         task: "classification" or "regression".
+        judged_output: position, from 0, of the output that the targets belong to; of a teacher with one, that one is heard.
         folder: where modules and relative paths are found.
         checkpoint: a file that the state is kept in after every epoch; if it is there, training goes on from it.
         **options: as `[distill]` names them: weights, unlabelled, gamma, temperature, epochs, learning_rate …
@@ -69,15 +68,20 @@ def distill(
         raise RequestError(
             "teacher = 'baseline' is a recipe's [model]", mend="name the teacher: module:callable, or a file"
         )
-    check_task(task)
+    loss = loss_of(table, task)
     labelled = read_data(data, folder)
     unlabelled = None if table.unlabelled is None else read_data(table.unlabelled, folder)
     network = build_student(table, folder)
     pool = make_pool(network, labelled, unlabelled)
-    check_samples(network, pool.labelled, make_task(task, folder, np.empty(0)))
+    check_samples(network, pool.labelled, loss, judged_output)
     teachers = make_teachers(table.teacher, folder, network)
-    kept = None if checkpoint is None else Checkpoint(Path(checkpoint), _key(table, pool.labelled.fingerprint()))
-    trained = distill_by(table, network, pool, teachers, make_loss(table, task), folder, kept)
+    kept = (
+        None
+        if checkpoint is None
+        else Checkpoint(Path(checkpoint), _key(table, loss, judged_output, pool.labelled.fingerprint()))
+    )
+    trained = distill_by(table, network, pool, teachers, make_loss(table, task), folder, output=judged_output,
+                         checkpoint=kept)  # fmt: skip
     result = _written(output, trained, pool.labelled, start)
     if kept is not None:
         kept.remove()
@@ -107,6 +111,6 @@ def _output(output: Path | str) -> Path:
     return path
 
 
-def _key(table: DistillTable, data: str) -> str:
+def _key(table: DistillTable, *others: object) -> str:
     """What a checkpoint belongs to."""
-    return f"{table.model_dump_json()} {data}"
+    return " ".join(map(str, (table.model_dump_json(), *others)))

@@ -1,12 +1,13 @@
 """What `[distill]` and `[finetune]` have in common: whom to learn from, and how long and how fast."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from foldpress.tables.fields import Count, Positive, Share, Table
 
 BASELINE, SELF = "baseline", "self"
+CROSS_ENTROPY, SQUARED_ERROR = "cross-entropy", "squared-error"
 
 Callable = Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")]
 
@@ -40,6 +41,7 @@ class TrainTable(Table):
     teacher: Annotated[tuple[TeacherTable, ...], Field(min_length=1), BeforeValidator(_as_teachers)] = (
         TeacherTable(source=BASELINE),
     )
+    loss: Literal["cross-entropy", "squared-error"] | None = None  # None: by the task
     gamma: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.9
     temperature: Positive = 4.0
     ramp_up: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0

@@ -24,6 +24,7 @@ def distill(
     features: Mapping[str, str] | None = None,
     feature_weight: float = 1.0,
     decay: float = 0.99,
+    output: int = 0,
     constraints: tuple[Constraint, ...] = (),
     checkpoint: Checkpoint | None = None,
     label: str = "training the student",
@@ -33,6 +34,6 @@ def distill(
     def prepare(module: torch.nn.Module) -> Objective:
         changing = plan.augment is not None
         return Objective(module, pool, loss, teachers, features=features, feature_weight=feature_weight, decay=decay,
-                         changing=changing)  # fmt: skip
+                         output=output, changing=changing)  # fmt: skip
 
     return train(student, pool, prepare, plan, constraints=constraints, checkpoint=checkpoint, label=label)

@@ -1,4 +1,4 @@
-"""What a network gives for a batch: its first output, and what modules inside of it gave."""
+"""What a network gives for a batch: the output that is learned, and what modules inside of it gave."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,35 +8,38 @@ import torch
 
 from foldpress.callables import user_code
 from foldpress.errors import ModelError
+from foldpress.exporter.source import flatten
 from foldpress.training.samples import Tensors
 
 _NAMED = 40  # modules that a message lists at most
 
 
 def hear(
-    module: torch.nn.Module, inputs: Tensors, names: Sequence[str] = ()
+    module: torch.nn.Module, inputs: Tensors, names: Sequence[str] = (), output: int = 0
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The output that is scored, [n, …], and the outputs of the modules of these names.
+    """The output at this position, [n, …], and the first outputs of the modules of these names.
 
     Raises:
-        ModelError: forward raised, or there is no module of a name.
+        ModelError: forward raised, or there is no such output, or no module of a name.
     """
     with _listening(module, names) as heard, user_code("the model's forward"):
-        outputs = first_output(module(**inputs))
-    return outputs, [heard[name] for name in names]
+        outputs = module(**inputs)
+    return output_at(output, flatten(outputs)), [heard[name] for name in names]
 
 
-def first_output(outputs: Any) -> torch.Tensor:
-    """The first tensor in a nest of tuples, lists and mappings: what is scored.
+def output_at(position: int, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The output at a position; the only one, wherever it is asked for.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there are not as many.
     """
-    while not isinstance(outputs, torch.Tensor):
-        if not isinstance(outputs, tuple | list | dict) or not outputs:
-            raise ModelError(f"a network gave {type(outputs).__name__}", available="a tensor, or several")
-        outputs = next(iter(outputs.values())) if isinstance(outputs, dict) else outputs[0]
-    return outputs
+    if len(outputs) == 1:
+        return outputs[0]
+    if position >= len(outputs):
+        raise ModelError(
+            f"a network has no output {position}", available=f"0 … {len(outputs) - 1}" if outputs else "none"
+        )
+    return outputs[position]
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def _listening(module: torch.nn.Module, names: Sequence[str]) -> Iterator[dict[s
 
     def listen(name: str) -> Any:
         def keep(_module: torch.nn.Module, _inputs: object, output: object) -> None:
-            heard[name] = first_output(output)
+            heard[name] = output_at(0, flatten(output))
 
         return modules[name].register_forward_hook(keep)
 

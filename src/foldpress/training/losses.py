@@ -19,7 +19,8 @@ from torch.nn import functional
 from foldpress.errors import RequestError
 
 _STEEP = -5  # the exponent that γ begins with, where it rises
-_TINY = 1e-12  # the least probability that a logarithm is taken of
+_TINY = 1e-12  # the least sum that anything is divided by
+_PADDING = -100  # what stands for every negative target
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Soft:
     """A teacher's answer to a batch.
 
     Args:
-        outputs: [n, c], logits for classes.
+        outputs: [n, c, …], logits for classes.
         weight: of this teacher beside others.
         classes: the student's class for each of the teacher's, [c]; None where they are the same.
     """
@@ -78,8 +79,8 @@ class Loss:
         """γ · soft + (1 − γ) · hard, a scalar.
 
         Args:
-            outputs: of the student, [n, c].
-            targets: of the first l samples, [l, …].
+            outputs: of the student, [n, c, …], logits for classes.
+            targets: of the first l samples, [l, …]; with a class for each position, negative ones are padding.
             soft: the teachers' answers to all n; without any, the hard term stands alone.
         """
         if not soft:
@@ -90,21 +91,22 @@ class Loss:
         return self.gamma * gentle + (1 - self.gamma) * self.hard(outputs, targets)
 
     def hard(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
-        """Cross-entropy, or the mean squared error, of the labelled samples."""
+        """Cross-entropy of what is no padding, or the mean squared error, of the labelled samples."""
         assert targets is not None  # noqa: S101  # `check` of the objective sees to it
         outputs = outputs[: len(targets)].float()
         if self.classes:
-            return functional.cross_entropy(outputs, targets.long())
+            known = targets.long().masked_fill(targets < 0, _PADDING)
+            return functional.cross_entropy(outputs, known, ignore_index=_PADDING)
         return functional.mse_loss(outputs.flatten(1), targets.float().reshape(len(targets), -1))
 
     def soft(self, outputs: torch.Tensor, targets: torch.Tensor | None, soft: Sequence[Soft]) -> torch.Tensor:
-        """The distance from the teachers, averaged over them and over the samples that one of them knows."""
+        """The distance from the teachers, averaged over them and over the samples, or positions, that one of them knows."""
         distances = torch.stack([self._distance(outputs.float(), one) for one in soft])
         weights = torch.stack([one.weight * _known(one, targets, distances[0]) for one in soft])
         return (weights * distances).sum() / weights.sum().clamp(min=_TINY)
 
     def _distance(self, outputs: torch.Tensor, teacher: Soft) -> torch.Tensor:
-        """Of each sample, [n]."""
+        """Of each sample, or of each position where there are any, [n, …]."""
         given = teacher.outputs.float()
         if not self.classes:
             return (outputs.flatten(1) - given.flatten(1)).square().mean(1)
@@ -115,23 +117,9 @@ class Loss:
 
 
 def _known(teacher: Soft, targets: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-    """1 for each sample that a teacher can say something of, [n]: not for one whose label is none of its classes."""
+    """1 for all that a teacher can say something of, [n, …]: not for padding, nor for a label that is none of its classes."""
     known = torch.ones_like(like)
-    if teacher.classes is not None and targets is not None:
-        known[: len(targets)] = torch.isin(targets, teacher.classes).to(known)
+    if targets is not None and (teacher.classes is not None or like.ndim > 1):  # numbers may be negative
+        within = targets >= 0 if teacher.classes is None else torch.isin(targets, teacher.classes)
+        known[: len(targets)] = within.to(known)
     return known
-
-
-def as_logits(outputs: torch.Tensor) -> torch.Tensor:
-    """Logarithms of probabilities, whose softmax they are."""
-    return outputs.clamp(min=_TINY).log()
-
-
-def are_probabilities(outputs: torch.Tensor) -> bool:
-    """Whether rows of [n, c] are distributions already, as those of a network that ends in a softmax."""
-    sums = outputs.float().sum(1)
-    return (
-        outputs.shape[1] > 1
-        and bool((outputs >= 0).all())
-        and bool(torch.allclose(sums, torch.ones_like(sums), atol=1e-3))
-    )

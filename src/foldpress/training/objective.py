@@ -10,8 +10,9 @@ from foldpress.errors import DataError, ModelError, RequestError
 from foldpress.exporter.source import as_tensors
 from foldpress.training.features import Features
 from foldpress.training.hearing import hear
-from foldpress.training.losses import Loss, Soft, are_probabilities, as_logits
+from foldpress.training.losses import Loss, Soft
 from foldpress.training.samples import Batch, Pool, Tensors
+from foldpress.training.scores import Scores, scores_of
 from foldpress.training.teachers import Answering, Average, Fixed, Teacher
 
 _SAMPLE = 2  # samples that tell which shapes there are
@@ -28,6 +29,7 @@ class Objective:
         features: names of the teacher's modules by those of the student's.
         feature_weight: of their squared error beside the rest.
         decay: of the moving average, for a teacher without a source.
+        output: position of the output that is learned; of a network with one, that one.
         changing: whether inputs are augmented, so that a teacher's answers cannot be remembered.
 
     Raises:
@@ -44,25 +46,27 @@ class Objective:
         features: Mapping[str, str] | None = None,
         feature_weight: float = 1.0,
         decay: float = 0.99,
+        output: int = 0,
         changing: bool = False,
     ) -> None:
-        self._student, self.loss, self._weight = student, loss, feature_weight
+        self._student, self.loss, self._weight, self._output = student, loss, feature_weight, output
         self._device = next((one.device for one in student.parameters()), torch.device("cpu"))
         sample = pool.labelled.select(np.arange(min(_SAMPLE, len(pool.labelled))))
         inputs = {name: one.to(self._device) for name, one in as_tensors(sample.batch(slice(None))).items()}
         with torch.no_grad():
-            own, _ = hear(student, inputs)
-        _check_outputs(own, loss)
+            own, _ = hear(student, inputs, output=output)
         _check_targets(pool, loss, teachers)
-        self._probabilities = loss.classes and are_probabilities(own)
+        positions = _positions(pool) if loss.classes else None
+        self._scores = Scores() if positions is None else scores_of(own, positions, whose="the network")
+        own = self._scores(own)
         self._done: Callable[[], float] = lambda: 1.0  # the share of the training that is done
-        self._average = Average(student, decay, probabilities=self._probabilities)
+        self._average = Average(student, decay, self._scores, output)
         self._answering: list[Answering] = []
         for teacher in teachers:
             if teacher.source is None:
                 self._answering.append(self._average)
                 continue
-            fixed = Fixed(teacher.source, sample, self._device, classes=loss.classes)
+            fixed = Fixed(teacher.source, sample, self._device, positions, output)
             _check_teacher(teacher, fixed, own)
             if not changing and not features:
                 fixed.remember(pool)
@@ -90,14 +94,14 @@ class Objective:
     def __call__(self, batch: Batch) -> torch.Tensor:
         """The loss that is minimized, a scalar."""
         pairs = self.features.pairs if self.features is not None else {}
-        outputs, own = hear(self._student, batch.inputs, [*pairs])
+        outputs, own = hear(self._student, batch.inputs, [*pairs], self._output)
         soft, theirs = self._soft(batch, [*pairs.values()])
-        loss = self.loss.at(self._done())(self._logits(outputs), batch.targets, soft)
+        loss = self.loss.at(self._done())(self._scores(outputs), batch.targets, soft)
         return loss if self.features is None else loss + self._weight * self.features(own, theirs)
 
     def judge(self, batch: Batch) -> torch.Tensor:
         """How far the result is from the targets, or, where there are none, from the teachers; a scalar."""
-        outputs = self._logits(hear(self.result, batch.inputs)[0])
+        outputs = self._scores(hear(self.result, batch.inputs, output=self._output)[0])
         if batch.targets is not None:
             return self.loss.hard(outputs, batch.targets)
         return self.loss.soft(outputs, None, self._soft(batch, ())[0])
@@ -112,9 +116,6 @@ class Objective:
 
     def _classes(self, teacher: Teacher) -> torch.Tensor | None:
         return None if teacher.classes is None else torch.tensor(teacher.classes, device=self._device)
-
-    def _logits(self, outputs: torch.Tensor) -> torch.Tensor:
-        return as_logits(outputs) if self._probabilities else outputs
 
     def _features(self, pairs: dict[str, str], inputs: Tensors) -> Features | None:
         if not pairs:
@@ -131,11 +132,9 @@ class Objective:
         return Features(pairs, own, theirs).to(self._device)
 
 
-def _check_outputs(own: torch.Tensor, loss: Loss) -> None:
-    if loss.classes and (own.ndim != 2 or own.shape[1] < 2):
-        raise ModelError(
-            f"the network gives {list(own.shape)}", available="scores of classes, [N, C]", mend='task = "regression"?'
-        )
+def _positions(pool: Pool) -> tuple[int, ...]:
+    """The shape of a sample's targets; without targets, classes belong to whole samples."""
+    return () if pool.labelled.targets is None else pool.labelled.targets.shape[1:]
 
 
 def _check_targets(pool: Pool, loss: Loss, teachers: Sequence[Teacher]) -> None:
@@ -146,7 +145,7 @@ def _check_targets(pool: Pool, loss: Loss, teachers: Sequence[Teacher]) -> None:
 
 
 def _check_teacher(teacher: Teacher, fixed: Fixed, own: torch.Tensor) -> None:
-    wanted = tuple(own.shape[1:]) if teacher.classes is None else (len(teacher.classes),)
+    wanted = (own.shape[1] if teacher.classes is None else len(teacher.classes), *own.shape[2:]) if own.ndim > 1 else ()
     if fixed.outputs != wanted:
         shown = " × ".join(map(str, fixed.outputs)) or "one"
         raise ModelError(

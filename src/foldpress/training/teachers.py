@@ -1,5 +1,6 @@
 """Who is listened to: a fixed module, a fixed ONNX graph, or the student's own moving average."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,12 +15,13 @@ from foldpress.exporter.source import as_tensors, fit_names
 from foldpress.graph import batch_size, input_specs
 from foldpress.progress import track
 from foldpress.runtime import open_session, run
-from foldpress.training.hearing import hear
+from foldpress.training.hearing import hear, output_at
 from foldpress.training.library import load_library
-from foldpress.training.losses import are_probabilities, as_logits
 from foldpress.training.samples import Pool, Tensors
+from foldpress.training.scores import Scores, scores_of
 
 _ROWS = 256  # that a fixed teacher is asked at once
+_REMEMBERED = 2**29  # bytes of answers that are kept at most; beyond, a teacher is asked again for every batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Answering(Protocol):
     """A teacher at work."""
 
     def answers(self, rows: Indices, inputs: Tensors) -> torch.Tensor:
-        """What it says to these rows of the pool, [n, …], float32; logits for classes."""
+        """What it says to these rows of the pool, float32: logits [n, c, …] for classes, numbers [n, …]."""
 
     def hear(self, inputs: Tensors, names: Sequence[str]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The same, and what its modules of these names gave."""
@@ -55,12 +57,18 @@ class Average:
     """The student's own earlier states, as their moving average (mean teacher: Tarvainen and Valpola 2017, arXiv:1703.01780).
 
     Until it is attached to a training, it is the student.
+
+    Args:
+        student: whose states are averaged.
+        decay: what is left of the average after a step, above 0 and below 1.
+        scores: how the student's output is read.
+        output: position of the output that is learned.
     """
 
-    def __init__(self, student: torch.nn.Module, decay: float, *, probabilities: bool) -> None:
+    def __init__(self, student: torch.nn.Module, decay: float, scores: Scores, output: int = 0) -> None:
         if not 0 < decay < 1:
             raise RequestError(f"decay = {decay}", available="above 0, below 1")
-        self.module, self._decay, self._probabilities = student, decay, probabilities
+        self.module, self._decay, self._scores, self._output = student, decay, scores, output
 
     def attach(self, engine: Any) -> None:
         """Follow the student from now on, after every step; at first it is the mean of all states so far."""
@@ -81,8 +89,8 @@ class Average:
     @torch.no_grad()
     def hear(self, inputs: Tensors, names: Sequence[str]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """See `Answering`."""
-        outputs, heard = hear(self.module, inputs, names)
-        return (as_logits(outputs) if self._probabilities else outputs), heard
+        outputs, heard = hear(self.module, inputs, names, self._output)
+        return self._scores(outputs), heard
 
 
 class Fixed:
@@ -91,14 +99,23 @@ class Fixed:
     Args:
         source: a module or a graph.
         sample: some samples under the student's names, to find out how the teacher calls its inputs.
-        classes: whether it gives scores of classes; where it gives probabilities, their logarithms are taken.
         device: where the student is.
+        positions: the shape of a sample's targets where they are classes, None where they are numbers.
+        output: position of the output that is learned; of a teacher with one, that one.
+
+    Raises:
+        ModelError: it gives no scores of classes, or has no such output.
     """
 
     def __init__(
-        self, source: torch.nn.Module | ir.Model, sample: Dataset, device: torch.device, *, classes: bool
+        self,
+        source: torch.nn.Module | ir.Model,
+        sample: Dataset,
+        device: torch.device,
+        positions: tuple[int, ...] | None,
+        output: int = 0,
     ) -> None:
-        self._source, self._device = source, device
+        self._source, self._device, self._output = source, device, output
         self._remembered: Array | None = None
         if isinstance(source, torch.nn.Module):
             source.eval().to(device)
@@ -109,11 +126,13 @@ class Fixed:
         lone = len(sample.inputs) == 1  # else both sides use the same names
         self._names = dict(zip(sample.inputs, fitted.inputs, strict=True)) if lone else {}
         first = self._run(as_tensors(sample.batch(slice(None))))
-        self._probabilities = classes and first.ndim == 2 and are_probabilities(first)
-        self.outputs = tuple(first.shape[1:])
+        self._scores = Scores() if positions is None else scores_of(first, positions, whose="the teacher")
+        self.outputs = tuple(self._scores(first).shape[1:])
 
     def remember(self, pool: Pool) -> None:
-        """Ask it once for every sample of the pool."""
+        """Ask it once for every sample of the pool, where memory holds the answers."""
+        if len(pool) * math.prod(self.outputs) * 4 > _REMEMBERED:
+            return
         parts = np.array_split(np.arange(len(pool)), -(-len(pool) // _ROWS))
         asked = track(parts, "asking the teacher", len(parts))
         self._remembered = np.concatenate(
@@ -133,20 +152,21 @@ class Fixed:
             raise RequestError(
                 "an ONNX graph has no modules whose features could be compared", mend="leave features out"
             )
-        outputs, heard = hear(self._source, self._renamed(inputs), names)
+        outputs, heard = hear(self._source, self._renamed(inputs), names, self._output)
         return self._logits(outputs), heard
 
     def _renamed(self, inputs: Tensors) -> Tensors:
         return {self._names.get(name, name): tensor.to(self._device) for name, tensor in inputs.items()}
 
     def _logits(self, outputs: torch.Tensor) -> torch.Tensor:
-        return as_logits(outputs.float()) if self._probabilities else outputs.float()
+        return self._scores(outputs.float())
 
     @torch.no_grad()
     def _run(self, inputs: Tensors) -> torch.Tensor:
         if isinstance(self._source, torch.nn.Module):
-            return hear(self._source, self._renamed(inputs))[0]
+            return hear(self._source, self._renamed(inputs), output=self._output)[0]
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._renamed(inputs).items()}
         starts = range(0, len(next(iter(arrays.values()))), self._size)
-        parts = [run(self._session, {name: one[i : i + self._size] for name, one in arrays.items()})[0] for i in starts]
-        return torch.from_numpy(np.concatenate(parts)).to(self._device)
+        parts = [run(self._session, {name: one[i : i + self._size] for name, one in arrays.items()}) for i in starts]
+        outputs = [torch.from_numpy(np.concatenate(several)) for several in zip(*parts, strict=True)]
+        return output_at(self._output, outputs).to(self._device)
