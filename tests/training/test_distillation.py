@@ -113,6 +113,26 @@ def test_the_moving_average_teaches_and_is_what_is_kept() -> None:
     assert accuracy(trained.module) > 0.75  # as it began: a third
 
 
+def test_float16_where_it_is_safe(teacher: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a loss in float16, masks or an average that do not survive it; on the CPU, where a GPU's code runs as well."""
+    seen: set[torch.dtype] = set()
+    found: list[float] = []
+    for devices in (("cuda",), ("cpu",)):
+        monkeypatch.setattr("foldpress.training.loop._MIXED_ON", devices)
+        student, plan = network(16), Plan(epochs=15, learning_rate=0.02)
+        student[0].register_forward_hook(lambda module, _args, out: seen.add(out.dtype) if module.training else None)
+        weight = student.get_parameter("0.weight")
+        mask = torch.arange(80).reshape(16, 5) % 4 != 0
+        teachers, held = [Teacher(teacher), Teacher(None)], (Held(student, {"0.weight": mask}),)
+        trained = distill(student, Pool(samples(400)), teachers, Loss(), plan, constraints=held, decay=0.9)
+        assert {one.dtype for one in trained.module.parameters()} == {torch.float32}
+        assert (weight[~mask] == 0).all()
+        found.append(accuracy(trained.module))
+    assert seen == {torch.float32, torch.float16}
+    assert found[0] > 0.8
+    assert found[1] == pytest.approx(found[0], abs=0.03)
+
+
 def test_gamma_rises_with_the_steps(teacher: nn.Module) -> None:
     """Catches a ramp that counts epochs, or steps of one epoch."""
     asked: list[float] = []

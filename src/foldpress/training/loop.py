@@ -23,6 +23,8 @@ from foldpress.training.samples import Batch, Pool, hold_back, steps
 
 _logger = logging.getLogger(__name__)
 
+_MIXED_ON = ("cuda",)  # types of devices; a CPU gains nothing
+
 
 class Constraint(Protocol):
     """What holds all through a training, such as masks: called before the first step and after every one."""
@@ -84,7 +86,7 @@ class _Loop:
         parameters = [one for part in learned for one in part.parameters() if one.requires_grad]
         self._optimizer = make_optimizer(plan, parameters)
         self._schedule = make_schedule(plan, self._optimizer, self.total)
-        self._mixed = plan.mixed and device.type == "cuda"
+        self._mixed = plan.mixed and device.type in _MIXED_ON
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._mixed)
 
     def run(self, checkpoint: Checkpoint | None, label: str) -> Trained:
