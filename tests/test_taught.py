@@ -184,6 +184,16 @@ def test_weights_alone(folder: Path, monkeypatch: pytest.MonkeyPatch, invoke: In
     assert not (folder / "student.onnx").exists()
 
 
+def test_features_go_by_pairs(folder: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke) -> None:
+    """Catches options that are read and go no further."""
+    to = ("-t", "network:build", "-o", "student.safetensors", "--feature", "first=first")
+    weights = []
+    for weight in ("0.001", "100"):
+        assert train(folder, monkeypatch, invoke, *to, "--feature-weight", weight).exit_code == 0
+        weights.append(load_file(folder / "student.safetensors")["first.weight"])
+    assert (weights[0] != weights[1]).any()
+
+
 @pytest.mark.parametrize(
     ("options", "code", "told"),
     [
@@ -195,6 +205,9 @@ def test_weights_alone(folder: Path, monkeypatch: pytest.MonkeyPatch, invoke: In
         (("-t", "self", "--ramp-up", 1.5), 2, "ramp_up"),
         (("-t", "net.onnx", "--temperature", 0), 2, "temperature"),
         (("-t", "net.onnx", "--held-back", 1), 2, "held_back"),
+        (("-t", "network:build", "--feature", "first"), 2, "is not KEY=VALUE"),
+        (("-t", "network:build", "--feature", "first=nowhere"), 2, "there is no module nowhere"),
+        (("-t", "net.onnx", "--feature", "first=first"), 2, "an ONNX graph has no modules"),
         (("-t", "net.onnx", "--optimizer", "network:nothing"), 2, "no callable 'nothing'"),
         (("-t", "net.onnx", "--unlabelled", "none.npz"), 2, "there is no data file"),
         (("-t", "net.onnx", "--optimizer", "network:sgd"), 4, r"in epoch 1, in step \d of 10"),

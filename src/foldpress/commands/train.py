@@ -8,6 +8,7 @@ import typer
 import foldpress
 from foldpress.commands.options import Data, Json, Quiet, Verbose
 from foldpress.console import command
+from foldpress.key_value import split_pair
 from foldpress.render import show_stage
 
 
@@ -27,6 +28,8 @@ def distill(
     temperature: Annotated[float | None, typer.Option(help="That softens them: 4.")] = None,
     ramp_up: Annotated[float | None, typer.Option(help="Share of the steps over which gamma rises, 0 to 1: 0.")] = None,
     decay: Annotated[float | None, typer.Option(help="Of the moving average, in a step, with teacher self: 0.99.")] = None,
+    feature: Annotated[list[str] | None, typer.Option(help="STUDENT=TEACHER, modules whose outputs are to become alike.")] = None,
+    feature_weight: Annotated[float | None, typer.Option(help="Of their squared difference: 1.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data, at most: 30.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples in a step: 64.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest one of the schedule: 0.001.")] = None,
@@ -45,7 +48,8 @@ def distill(
         options: dict[str, Any] = {
             "weights": weights, "unlabelled": unlabelled, "gamma": gamma, "temperature": temperature,
             "ramp_up": ramp_up, "decay": decay, "epochs": epochs, "batch": batch, "learning_rate": learning_rate,
-            "held_back": held_back, "patience": patience,
+            "held_back": held_back, "patience": patience, "feature_weight": feature_weight,
+            "features": dict(split_pair("--feature", pair, "block1=layer1") for pair in feature or ()) or None,
             "optimizer": optimizer, "schedule": schedule, "augment": augment, "seed": seed,
         }  # fmt: skip
         stored = iter(teacher_weights or ())
