@@ -90,10 +90,12 @@ def teach(data: Dataset, seed: int, plan: Plan = TEACHING, classes: tuple[int, .
     return distill(large(len(classes)), Pool(part), [], Loss(), plan, label="teacher").module
 
 
-def study(pool: Pool, teachers: list[Teacher], loss: Loss, seed: int, plan: Plan = STUDYING) -> nn.Module:
+def study(
+    pool: Pool, teachers: list[Teacher], loss: Loss, seed: int, plan: Plan = STUDYING, decay: float = DECAY
+) -> nn.Module:
     """A student."""
     torch.manual_seed(seed)
-    return distill(small(), pool, teachers, loss, replace(plan, seed=seed), decay=DECAY).module
+    return distill(small(), pool, teachers, loss, replace(plan, seed=seed), decay=decay).module
 
 
 def accuracy(module: nn.Module, data: Dataset) -> float:

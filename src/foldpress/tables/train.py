@@ -32,15 +32,15 @@ class TeacherTable(Table):
 def _as_teachers(given: Any) -> Any:
     """One teacher or several, each by its source or as a table."""
     several = given if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise ValueError("there is none: name one, or leave the key out for [model]")
     return tuple({"source": one} if isinstance(one, str) else one for one in several)
 
 
 class TrainTable(Table):
     """A training. Rates, sizes and shares are those of `foldpress.training.plan.Plan`."""
 
-    teacher: Annotated[tuple[TeacherTable, ...], Field(min_length=1), BeforeValidator(_as_teachers)] = (
-        TeacherTable(source=BASELINE),
-    )
+    teacher: Annotated[tuple[TeacherTable, ...], BeforeValidator(_as_teachers)] = (TeacherTable(source=BASELINE),)
     loss: Literal["cross-entropy", "squared-error"] | None = None  # None: by the task
     gamma: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.9
     temperature: Positive = 4.0
