@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from foldpress.data import Dataset
 from foldpress.errors import DataError, ModelError, RequestError
 from foldpress.exporter.source import as_tensors
 from foldpress.training.features import Features
@@ -61,16 +62,8 @@ class Objective:
         own = self._scores(own)
         self._done: Callable[[], float] = lambda: 1.0  # the share of the training that is done
         self._average = Average(student, decay, self._scores, output)
-        self._answering: list[Answering] = []
-        for teacher in teachers:
-            if teacher.source is None:
-                self._answering.append(self._average)
-                continue
-            fixed = Fixed(teacher.source, sample, self._device, positions, output)
-            _check_teacher(teacher, fixed, own)
-            if not changing and not features:
-                fixed.remember(pool)
-            self._answering.append(fixed)
+        remembered = None if changing or features else pool
+        self._answering = [self._at_work(one, sample, positions, own, remembered) for one in teachers]
         self._places = [(one.weight, self._classes(one)) for one in teachers]
         self.features = self._features(dict(features or {}), inputs)
 
@@ -113,6 +106,23 @@ class Objective:
             return [Soft(given, *self._places[0])], heard
         answers = (one.answers(batch.rows, batch.inputs) for one in self._answering)
         return [Soft(given, *place) for given, place in zip(answers, self._places, strict=True)], []
+
+    def _at_work(
+        self,
+        teacher: Teacher,
+        sample: Dataset,
+        positions: tuple[int, ...] | None,
+        own: torch.Tensor,
+        remembered: Pool | None,
+    ) -> Answering:
+        """Ready to be asked; a fixed one has been asked already for what is to be remembered."""
+        if teacher.source is None:
+            return self._average
+        fixed = Fixed(teacher.source, sample, self._device, positions, self._output)
+        _check_teacher(teacher, fixed, own)
+        if remembered is not None:
+            fixed.remember(remembered)
+        return fixed
 
     def _classes(self, teacher: Teacher) -> torch.Tensor | None:
         return None if teacher.classes is None else torch.tensor(teacher.classes, device=self._device)
