@@ -19,7 +19,8 @@ from foldpress.optimizer.allocation import BudgetError
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.influence import measure_influence
 from foldpress.optimizer.ledger import Curve, Latencies
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.pressed import Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.targets import Target, choose_target
 from foldpress.pruned_time import change_blocks, time_log

@@ -17,7 +17,8 @@ from foldpress.optimizer.collection import Collection
 from foldpress.optimizer.factorize.request import Factorization
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.pressed import Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.reuse import reused_or_collected
 from foldpress.optimizer.samples import calibration_rows, shortage

@@ -21,7 +21,8 @@ from foldpress.graph import save_graph
 from foldpress.optimizer.factorize.request import Factorization
 from foldpress.optimizer.ledger import Counted
 from foldpress.optimizer.passes import LogEntry
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.pressed import Pressed
 from foldpress.optimizer.prune import Prune
 
 _PROCESSES, _SECONDS = 3, 3.0  # enough for an interval of one or two percent

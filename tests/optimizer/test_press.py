@@ -11,7 +11,8 @@ import pytest
 
 from foldpress.data import Dataset, Indices
 from foldpress.graph import serialize
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.pressed import Pressed
 from foldpress.optimizer.prune import Prune
 from foldpress.optimizer.ranges import Method
 from foldpress.optimizer.reuse import reused_or_collected

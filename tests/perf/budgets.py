@@ -17,7 +17,8 @@ from foldpress.drop_budget import loss_of
 from foldpress.graph import serialize
 from foldpress.optimizer.lean import lean
 from foldpress.optimizer.passes import apply
-from foldpress.optimizer.press import Press, Pressed
+from foldpress.optimizer.press import Press
+from foldpress.optimizer.pressed import Pressed
 from foldpress.pruned_time import time_ratio
 from foldpress.settling import settle, settled
 
