@@ -1,23 +1,24 @@
 """Self-distillation where classes look alike: does a student gain by its own moving average, against itself trained alone?
 
-Fashion-MNIST (FOLDPRESS_FASHION): 10,000 of the training images to train on, a tenth of these held back to stop by; the 10,000 test
-images are scored. Student and loss are those of distillation.py. Once both trainings have the plan that it has for every kind; once
-each has what was best for it, which `choose` looks for: on training images alone, and from other seeds.
-Usage: python tests/perf/self_distillation.py [seeds | choose]
+Fashion-MNIST (FOLDPRESS_FASHION): 10,000 of the training images to train on, with labels for all of them or for a tenth, a tenth of
+those with labels held back to stop by; the 10,000 test images are scored. Student and loss are those of distillation.py. Once both
+have the plan that its other kinds have; else each has its own best, which `choose` looks for on training images, from other seeds.
+Usage: python tests/perf/self_distillation.py [seeds | choose [all | tenth]]
 """
 
+import itertools
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
 
 import numpy as np
 import torch
-from distillation import AVERAGED, SELF, STUDYING, accuracy, gain, study  # type: ignore[import-not-found]  # beside this script
-from networks import ROOT  # type: ignore[import-not-found]
-from torch import nn
+from distillation import AVERAGED, SELF, STUDYING, accuracy, few_labels, gain, study  # type: ignore[import-not-found]
+from networks import ROOT  # type: ignore[import-not-found]  # beside this script
 
 from foldpress.callables import load_callable
 from foldpress.data import Dataset
@@ -29,9 +30,60 @@ from foldpress.training.teachers import Teacher
 SEEDS, OTHER_SEEDS = 5, range(100, 106)
 COUNT = 10_000
 DECAY = 0.986  # back over about one epoch, of 71 steps
-ALONE = replace(STUDYING, epochs=12, learning_rate=0.04, patience=None)
-TAUGHT = replace(STUDYING, epochs=30, learning_rate=0.02, patience=None)
-RATES, EPOCHS = (0.01, 0.02, 0.04), (12, 20, 30)
+RAMPED = replace(SELF, ramp_up=1.0)  # beside few labels
+
+
+@dataclass(frozen=True)
+class Training:
+    """Alone (no loss), or beside the moving average; with labels for a tenth, the rest teaches through the average alone."""
+
+    loss: Loss | None
+    plan: Plan
+    tenth: bool = False
+
+    def accuracy(self, train: Dataset, scored: Dataset, seed: int) -> float:
+        """Percent of the images to score."""
+        known, rest = few_labels(train, seed) if self.tenth else (train, None)
+        pool = Pool(known) if self.loss is None else Pool(known, rest)
+        teachers = [] if self.loss is None else [Teacher(None)]
+        right: float = accuracy(study(pool, teachers, self.loss or Loss(), seed, self.plan, DECAY), scored)
+        return right
+
+
+def plan(rate: float, epochs: int) -> Plan:
+    """Whose end is not brought forward."""
+    made: Plan = replace(STUDYING, learning_rate=rate, epochs=epochs, patience=None)
+    return made
+
+
+COMPARED = {
+    "all labels, one plan": (Training(None, STUDYING), Training(SELF, STUDYING)),
+    "all labels, each at its best": (Training(None, plan(0.04, 12)), Training(SELF, plan(0.04, 20))),
+    "labels for 10 %, each at its best": (
+        Training(None, plan(0.01, 120), tenth=True),
+        Training(RAMPED, plan(0.02, 40), tenth=True),
+    ),
+    "the same, averaged alone": (
+        Training(AVERAGED, plan(0.02, 40), tenth=True),
+        Training(RAMPED, plan(0.02, 40), tenth=True),
+    ),
+}
+TRIED: dict[str, list[Training]] = {
+    "all": [
+        Training(loss, plan(rate, epochs))
+        for loss, rate, epochs in itertools.product((None, SELF), (0.01, 0.02, 0.04), (12, 20, 30))
+    ],
+    "tenth": [
+        *(
+            Training(None, plan(rate, epochs), tenth=True)
+            for rate, epochs in itertools.product((0.01, 0.02, 0.04), (60, 120))
+        ),
+        *(
+            Training(RAMPED, plan(rate, epochs), tenth=True)
+            for rate, epochs in itertools.product((0.01, 0.02, 0.04), (20, 40))
+        ),
+    ],
+}
 
 
 def images(part: str, seed: int) -> tuple[Dataset, Dataset]:
@@ -42,50 +94,36 @@ def images(part: str, seed: int) -> tuple[Dataset, Dataset]:
     return first, last
 
 
-def student(train: Dataset, loss: Loss | None, plan: Plan, seed: int) -> nn.Module:
-    """Alone, or beside its moving average, which is kept."""
-    teachers = [] if loss is None else [Teacher(None)]
-    trained: nn.Module = study(Pool(train), teachers, loss or Loss(), seed, plan, DECAY)
-    return trained
-
-
 def compare(seeds: int) -> None:
     """The table."""
     train, scored = images("load_train", 0)[0], images("load", 0)[0]
 
     @cache
-    def right(loss: Loss | None, plan: Plan) -> np.ndarray:
-        return np.array([accuracy(student(train, loss, plan, seed), scored) for seed in range(seeds)])
+    def right(training: Training) -> Any:
+        return np.array([training.accuracy(train, scored, seed) for seed in range(seeds)])
 
     print(f"| {seeds} seeds | alone | self | gain, 95 % interval |\n|---|---|---|---|", flush=True)
-    for name, first, second in (
-        ("the same plan", (None, STUDYING), (SELF, STUDYING)),
-        ("each at its best", (None, ALONE), (SELF, TAUGHT)),
-        ("averaged alone, and self", (AVERAGED, TAUGHT), (SELF, TAUGHT)),
-    ):
-        before, after = right(*first), right(*second)
+    for name, trainings in COMPARED.items():
+        before, after = map(right, trainings)
         print(f"| {name} | {before.mean():.2f} % | {after.mean():.2f} % | {gain(after - before)} |", flush=True)
 
 
-def choose() -> None:
-    """Accuracy of both by rate and epochs; images are drawn anew for every seed."""
-    for name, loss in (("alone", None), ("self", SELF)):
-        for rate in RATES:
-            for epochs in EPOCHS:
-                plan, found = replace(ALONE, epochs=epochs, learning_rate=rate), []
-                for seed in OTHER_SEEDS:
-                    train, scored = images("load_train", seed)
-                    found.append(accuracy(student(train, loss, plan, seed), scored))
-                print(f"{name}, rate {rate}, {epochs} epochs: {np.mean(found):.2f} %", flush=True)
+def choose(trainings: list[Training]) -> None:
+    """Accuracy of each; images are drawn anew for every seed."""
+    for one in trainings:
+        found = [one.accuracy(*images("load_train", seed), seed) for seed in OTHER_SEEDS]
+        name = "alone" if one.loss is None else "self"
+        print(f"{name}, rate {one.plan.learning_rate}, {one.plan.epochs} epochs: {np.mean(found):.2f} %", flush=True)
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    asked = sys.argv[1] if len(sys.argv) > 1 else str(SEEDS)
-    if asked == "choose":
-        choose()
+    asked = sys.argv[1:] or [str(SEEDS)]
+    if asked[0] == "choose":
+        for labels in asked[1:] or TRIED:
+            choose(TRIED[labels])
     else:
-        compare(int(asked))
+        compare(int(asked[0]))
 
 
 if __name__ == "__main__":
