@@ -73,10 +73,10 @@ class Training:
         for table in self.recipe.trainings:
             student = self.student()
             pool = self._pool(table, student)
-            check_samples(student, pool.labelled, loss_of(table, self.task.name), self.task.output)
+            check_samples(student, pool.labelled, loss_of(table, self.task.name), self.output)
             make_plan(table, self.recipe.folder)
             Objective(student, pool, self._loss(table), self._teachers(table), features=table.features,
-                      output=self.task.output or 0, changing=True)  # fmt: skip
+                      output=self.output, changing=True)  # fmt: skip
 
     def of(self, baseline: "torch.nn.Module", train: Folds) -> "Training":
         """The same trainings for another baseline, from other samples."""
@@ -92,7 +92,7 @@ class Training:
         assert table is not None  # noqa: S101  # else there is no student
         student = self.student()
         return distill_by(table, student, self._pool(table, student), self._teachers(table), self._loss(table),
-                          self.recipe.folder, output=self.task.output, checkpoint=checkpoint)  # fmt: skip
+                          self.recipe.folder, output=self.output, checkpoint=checkpoint)  # fmt: skip
 
     def finetuned(self, module: "torch.nn.Module", checkpoint: "Checkpoint | None" = None) -> PassResult:
         """The float graph of a trained module, pruned by `[prune]` and trained under its masks.
@@ -113,7 +113,7 @@ class Training:
             network, pressing.press, self._pool(table, network.module), self._teachers(table), self._loss(table),
             make_plan(table, self.recipe.folder), gradual=table.gradual, checkpoint=checkpoint,
             tuning=None if self.recipe.share is None else self.recipe.share.tuning(),
-            features=table.features, feature_weight=table.feature_weight, output=self.task.output or 0,
+            features=table.features, feature_weight=table.feature_weight, output=self.output,
         )  # fmt: skip
 
     def graph(self) -> ir.Model:
@@ -134,6 +134,11 @@ class Training:
             graph.graph.inputs[0].name = names[0]
             NameFixPass()(graph)
         return graph
+
+    @property
+    def output(self) -> int:
+        """Position of the output that is learned: the one that is judged."""
+        return self.task.output or 0
 
     @property
     def module(self) -> "torch.nn.Module":

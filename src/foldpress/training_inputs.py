@@ -35,14 +35,14 @@ def distill_by(
     loss: "Loss",
     folder: Path,
     *,
-    output: int | None = None,
+    output: int = 0,
     checkpoint: "Checkpoint | None" = None,
 ) -> "Trained":
     """Train a student as a `[distill]` table says; the user's own code is beside the recipe, in `folder`."""
     from foldpress.training.distillation import distill
 
     return distill(student, pool, teachers, loss, make_plan(table, folder), features=table.features,
-                   feature_weight=table.feature_weight, decay=table.decay, output=output or 0, checkpoint=checkpoint)  # fmt: skip
+                   feature_weight=table.feature_weight, decay=table.decay, output=output, checkpoint=checkpoint)  # fmt: skip
 
 
 def distilled_entry(trained: "Trained") -> LogEntry:
@@ -79,7 +79,7 @@ def loss_of(table: TrainTable, task: str) -> str:
     return found
 
 
-def check_samples(student: "torch.nn.Module", labelled: Dataset, loss: str, output: int | None = None) -> None:
+def check_samples(student: "torch.nn.Module", labelled: Dataset, loss: str, output: int = 0) -> None:
     """Refuse samples that a student cannot be trained on, by what it gives for one of them.
 
     Args:
@@ -97,11 +97,11 @@ def check_samples(student: "torch.nn.Module", labelled: Dataset, loss: str, outp
 
     check_float_type(student, labelled)
     outputs = torch_outputs(student, labelled.select(np.arange(1)))
-    if (output or 0) >= len(outputs):
+    if output >= len(outputs):
         raise ModelError(f"the student has no output {output}", available=f"0 … {len(outputs) - 1}")
     if labelled.targets is not None:
         name = "classification" if loss == CROSS_ENTROPY else "regression"
-        task = replace(make_task(name, Path(), labelled.y), output=output or 0)
+        task = replace(make_task(name, Path(), labelled.y), output=output)
         check_targets(labelled, task, task.of(outputs))
 
 

@@ -158,6 +158,24 @@ def test_features_are_learned_through_a_map(teacher: nn.Module) -> None:
         distill(network(), Pool(samples()), [Teacher(teacher)], Loss(), PLAN, features={"7": "1"})
 
 
+def test_a_module_inside_may_give_more_than_tensors() -> None:
+    """Catches features that ask for everything a module gives, where the first tensor is what counts."""
+
+    class Talking(nn.Linear):
+        def forward(self, x: torch.Tensor) -> Any:
+            return super().forward(x), 7
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = Talking(5, 8), nn.Linear(8, 3)
+
+        def forward(self, input: torch.Tensor) -> Any:  # noqa: A002  # the name that the samples have
+            return self.last(torch.relu(self.first(input)[0]))
+
+    distill(Network(), Pool(samples()), [Teacher(Network())], Loss(), Plan(epochs=1), features={"first": "first"})
+
+
 def test_a_fixed_teacher_is_asked_once_unless_samples_change(teacher: nn.Module) -> None:
     counted: list[int] = []
     handle = teacher.register_forward_hook(lambda _m, args, _o: counted.append(len(args) or 1))

@@ -1,6 +1,7 @@
 """Where a model comes from: `module:callable` giving a torch.nn.Module, with optional weights."""
 
 import inspect
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +62,19 @@ def as_tensors(feed: dict[str, Array]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in feed.items()}
 
 
-def flatten(outputs: Any) -> list[torch.Tensor]:
+def flatten(outputs: Any) -> Iterator[torch.Tensor]:
     """The tensors in a nest of tuples, lists and mappings, in order: a network's outputs.
 
     Raises:
         ModelError: there is something else among them.
     """
-    if outputs is None:
-        return []
     if isinstance(outputs, torch.Tensor):
-        return [outputs]
-    if not isinstance(outputs, tuple | list | dict):
+        yield outputs
+    elif isinstance(outputs, str) or not isinstance(outputs, Iterable | None):
         raise ModelError(f"a network gave {type(outputs).__name__}", available="a tensor, or several")
-    parts = outputs.values() if isinstance(outputs, dict) else outputs
-    return [tensor for part in parts for tensor in flatten(part)]
+    elif outputs is not None:
+        for part in outputs.values() if isinstance(outputs, dict) else outputs:
+            yield from flatten(part)
 
 
 def check_float_type(model: torch.nn.Module, dataset: Dataset) -> None:

@@ -75,11 +75,8 @@ def distill(
     pool = make_pool(network, labelled, unlabelled)
     check_samples(network, pool.labelled, loss, judged_output)
     teachers = make_teachers(table.teacher, folder, network)
-    kept = (
-        None
-        if checkpoint is None
-        else Checkpoint(Path(checkpoint), _key(table, loss, judged_output, pool.labelled.fingerprint()))
-    )
+    key = _key(table, loss, judged_output, pool.labelled.fingerprint())
+    kept = None if checkpoint is None else Checkpoint(Path(checkpoint), key)
     trained = distill_by(table, network, pool, teachers, make_loss(table, task), folder, output=judged_output,
                          checkpoint=kept)  # fmt: skip
     result = _written(output, trained, pool.labelled, start)

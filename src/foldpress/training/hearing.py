@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import torch
 
 from foldpress.callables import user_code
+from foldpress.data import Array
 from foldpress.errors import ModelError
 from foldpress.exporter.source import flatten
 from foldpress.training.samples import Tensors
 
 _NAMED = 40  # modules that a message lists at most
+_Output = TypeVar("_Output", torch.Tensor, Array)
 
 
 def hear(
@@ -24,10 +27,10 @@ def hear(
     """
     with _listening(module, names) as heard, user_code("the model's forward"):
         outputs = module(**inputs)
-    return output_at(output, flatten(outputs)), [heard[name] for name in names]
+    return output_at(output, [*flatten(outputs)]), [heard[name] for name in names]
 
 
-def output_at(position: int, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+def output_at(position: int, outputs: Sequence[_Output]) -> _Output:
     """The output at a position; the only one, wherever it is asked for.
 
     Raises:
@@ -53,7 +56,7 @@ def _listening(module: torch.nn.Module, names: Sequence[str]) -> Iterator[dict[s
 
     def listen(name: str) -> Any:
         def keep(_module: torch.nn.Module, _inputs: object, output: object) -> None:
-            heard[name] = output_at(0, flatten(output))
+            heard[name] = output_at(0, [*islice(flatten(output), 1)])  # what else it gives may be anything
 
         return modules[name].register_forward_hook(keep)
 

@@ -21,6 +21,7 @@ from foldpress.training.samples import Pool, Tensors
 from foldpress.training.scores import Scores, scores_of
 
 _ROWS = 256  # that a fixed teacher is asked at once
+_FLOAT32 = 4  # bytes of an answer
 _REMEMBERED = 2**29  # bytes of answers that are kept at most; beyond, a teacher is asked again for every batch
 
 
@@ -131,7 +132,7 @@ class Fixed:
 
     def remember(self, pool: Pool) -> None:
         """Ask it once for every sample of the pool, where memory holds the answers."""
-        if len(pool) * math.prod(self.outputs) * 4 > _REMEMBERED:
+        if len(pool) * math.prod(self.outputs) * _FLOAT32 > _REMEMBERED:
             return
         parts = np.array_split(np.arange(len(pool)), -(-len(pool) // _ROWS))
         asked = track(parts, "asking the teacher", len(parts))
@@ -167,6 +168,5 @@ class Fixed:
             return hear(self._source, self._renamed(inputs), output=self._output)[0]
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._renamed(inputs).items()}
         starts = range(0, len(next(iter(arrays.values()))), self._size)
-        parts = [run(self._session, {name: one[i : i + self._size] for name, one in arrays.items()}) for i in starts]
-        outputs = [torch.from_numpy(np.concatenate(several)) for several in zip(*parts, strict=True)]
-        return output_at(self._output, outputs).to(self._device)
+        parts = (run(self._session, {name: one[i : i + self._size] for name, one in arrays.items()}) for i in starts)
+        return torch.from_numpy(np.concatenate([output_at(self._output, part) for part in parts])).to(self._device)
