@@ -33,3 +33,14 @@ def test_both_networks_are_computed_and_nothing_else() -> None:
     np.testing.assert_array_equal(rectified, np.maximum(X + 1, 0))
     assert len(list(both.graph)) == 3
     assert (serialize(original), serialize(changed)) == before
+
+
+def test_outputs_that_are_left_out_have_no_name() -> None:
+    """Catches: two values of the original with the prefix alone for a name, which onnxruntime refuses."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1]> g (float[N, 3] x) => (float[N, 3] y) '
+        "<float[3] s = {1.0, 1.0, 1.0}> { n, , , r = com.microsoft.SkipLayerNormalization(x, x, s)  y = Add(n, r) }"
+    )
+    model: ir.Model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    ours, theirs = open_session(serialize(side_by_side(model, model, ["y", original_name("y")]))).run(None, {"x": X})
+    np.testing.assert_array_equal(ours, theirs)

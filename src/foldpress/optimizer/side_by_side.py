@@ -36,7 +36,7 @@ def side_by_side(original: ir.Model, changed: ir.Model, tensors: Sequence[str]) 
         other.remove(node)
         node.name = original_name(node.name) if node.name else None
         for value in node.outputs:
-            value.name = original_name(str(value.name))
+            value.name = original_name(value.name) if value.name else value.name  # an output may be left out
         both.graph.append(node)
     values = values_by_name(both)
     both.graph.outputs[:] = [values[name] for name in tensors]
