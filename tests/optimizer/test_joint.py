@@ -10,6 +10,7 @@ from torch.nn.functional import conv2d
 from foldpress.data import Dataset
 from foldpress.graph import copy_graph
 from foldpress.optimizer import joint
+from foldpress.optimizer.frontier import Frontier
 from foldpress.optimizer.joint import descend, fit_together
 from foldpress.optimizer.pair_samples import Given
 from foldpress.optimizer.pairs import Pair, Weights
@@ -121,7 +122,7 @@ def test_a_graph_comes_closer_to_the_original(
         return float(np.square(found - wanted).mean())
 
     before = error()
-    fit_together(original, pruned, pair, data)
+    fit_together(pair, Frontier(original, pruned, data))
     assert error() < 0.5 * before
     gone = np.setdiff1d(np.arange(whole.shape[-1]), kept)
     assert not pair.second.layer.matrices(pruned)[..., gone].any()
@@ -140,6 +141,7 @@ def test_what_is_too_large_is_left_alone(limit: str, monkeypatch: pytest.MonkeyP
     before = pair.weights(pruned)
     # 64 places of 28 numbers of 4 bytes; 28 weights of the first layer, 30 of the second.
     monkeypatch.setattr(joint, limit, {"_BYTES": 2 * 7168 - 1, "_WEIGHTS": 57}[limit])
-    fit_together(original, pruned, pair, Dataset({"x": RNG.normal(size=(8, 3, 8, 8)).astype(np.float32)}))
+    data = Dataset({"x": RNG.normal(size=(8, 3, 8, 8)).astype(np.float32)})
+    fit_together(pair, Frontier(original, pruned, data))
     for one, other in zip(before, pair.weights(pruned), strict=True):
         np.testing.assert_array_equal(one, other)

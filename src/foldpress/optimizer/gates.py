@@ -98,6 +98,11 @@ def is_gate(node: ir.Node) -> bool:
     return node.op_type == "MatMul" and _MARK in str(node.name)
 
 
+def weighted_node(node: ir.Node) -> str:
+    """The name of the node whose weights a layer's are: a product's are those of the recurrent layer."""
+    return str(node.name).split(_MARK)[0]
+
+
 def _features(weight: ir.Value) -> int:
     return int(weight.shape.numpy()[2]) if weight.shape is not None else 0
 

@@ -17,11 +17,10 @@ they are.
 """
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from foldpress.data import Dataset
+from foldpress.optimizer.frontier import Frontier
 from foldpress.optimizer.layers import Matrices
 from foldpress.optimizer.pair_samples import Given, given_to
 from foldpress.optimizer.pairs import Pair, Weights
@@ -38,28 +37,25 @@ _BYTES = 2**26  # of what either layer sums over; at all places, so that fewer s
 Vector = NDArray[np.float64]
 
 
-def fit_together(original: ir.Model, pruned: ir.Model, pair: Pair, samples: Dataset) -> None:
-    """Change the weights of both layers in `pruned`, in place, unless samples held out get worse by it.
+def fit_together(pair: Pair, networks: Frontier) -> None:
+    """Change the weights of both layers in the changed network, in place, unless samples held out get worse by it.
 
     Very large layers, of which a sample would take too much memory, or whose weights are too many to tell, stay as they are.
 
     Args:
-        original: the graph with shapes that `pruned` was made of.
-        pruned: the same graph, where the layers before the pair, and the second one of it, are repaired.
         pair: of a layer that has lost features, and the one before it.
-        samples: without labels.
+        networks: the changed one has the layers before the pair, and the second one of it, repaired.
     """
+    pruned, samples = networks.changed, networks.samples
     start = pair.weights(pruned)
     if sum(part.size for part in start) > _WEIGHTS:
         return
-    first = given_to(pair, original, pruned, samples.select(np.zeros(1, np.intp)))
+    first = given_to(pair, networks.select(np.zeros(1, np.intp)))
     count = min(len(samples), _BYTES // max(first.inputs.nbytes, first.run(start)[1].nbytes))
     chosen = np.linspace(0, len(samples) - 1, count).astype(np.intp)
     held_out = np.arange(count) % _HELD_OUT == 1
     if held_out.any():
-        fitted, judge = (
-            given_to(pair, original, pruned, samples.select(chosen[part])) for part in (~held_out, held_out)
-        )
+        fitted, judge = (given_to(pair, networks.select(chosen[part])) for part in (~held_out, held_out))
         pair.store(pruned, descend(fitted, judge, start))
 
 

@@ -3,15 +3,13 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx_ir as ir
 
-from foldpress.data import Dataset
-from foldpress.optimizer.activations import observe
+from foldpress.optimizer.frontier import Frontier
 from foldpress.optimizer.groups import Slot
 from foldpress.optimizer.pairs import Pair, Weights
 from foldpress.optimizer.patches import Rows, columns, spread
 from foldpress.optimizer.places import aim
-from foldpress.optimizer.side_by_side import original_name, side_by_side
+from foldpress.optimizer.side_by_side import original_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +68,20 @@ class Given:
         return np.moveaxis(inner.reshape(*self.places, -1), -1, self._axis)
 
 
-def given_to(pair: Pair, original: ir.Model, pruned: ir.Model, samples: Dataset) -> Given:
-    """Run both networks, of which the pair is in `pruned`; see `joint.fit_together`."""
+def given_to(pair: Pair, networks: Frontier) -> Given:
+    """Run both networks, of which the pair is in the changed one; see `joint.fit_together`."""
+    pruned, count = networks.changed, len(networks.samples)
     sums = str(pair.second.value.name)
     names = str(pair.first.input.name), str(pair.second.layer.input.name), sums, original_name(sums)
     parts: dict[int, list[Rows]] = {number: [] for number in range(len(names))}
-    graph, axis = side_by_side(original, pruned, names), pair.second.layer.channel_axis
-    # No budget: all are needed of a sample at once.
-    for tensor, _, values in observe(graph, names, samples, np.arange(len(samples)), label="repairing", budget=2**62):
+    axis = pair.second.layer.channel_axis
+    for tensor, _, values in networks.observe(names):
         if tensor == 1:
             places = np.moveaxis(values, axis, -1).shape[1:-1]
         else:
             parts[tensor].append(by_place(values, axis) if tensor else pair.inputs(pruned, values))
     inputs, value, wanted = (np.concatenate(part) for part in (parts[0], parts[2], parts[3]))
-    between = (len(samples), *places) if pair.first.node.op_type == "Conv" else (len(inputs),)
+    between = (count, *places) if pair.first.node.op_type == "Conv" else (len(inputs),)
     given, weights = Given(pair, inputs, value, wanted, between), pair.weights(pruned)
     return replace(given, rest=value - given.run(weights)[1] @ weights[1].astype(np.float32))
 

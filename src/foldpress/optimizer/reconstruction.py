@@ -10,21 +10,21 @@ Where a rectifier follows, values below zero need only stay below: the target is
 solved anew as v moves. (Zhang et al. 2015, arXiv:1505.06798, §2.2 and §2.3; He et al. 2017, arXiv:1707.06168, §3.2.)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from foldpress.data import Dataset, Indices
-from foldpress.optimizer.activations import observe
-from foldpress.optimizer.gates import add_gates, is_gate, remove_gates, store_gates, with_gates
+from foldpress.optimizer.frontier import Frontier
+from foldpress.optimizer.gates import add_gates, is_gate, remove_gates, store_gates, weighted_node, with_gates
 from foldpress.optimizer.gram import PLACES, features, outputs, rows
 from foldpress.optimizer.joint import fit_together
 from foldpress.optimizer.layers import Layer, Matrices
-from foldpress.optimizer.pairs import pair_of
+from foldpress.optimizer.pairs import Pair, pair_of
 from foldpress.optimizer.patches import Rows
 from foldpress.optimizer.places import Place, aim, has_bias, places
-from foldpress.optimizer.side_by_side import original_name, side_by_side
+from foldpress.optimizer.side_by_side import original_name
 
 # Ridge λ relative to the mean feature energy. Places of one image are alike, so that there are fewer samples than rows: on
 # ResNet-20, 0.01 to 0.1 leave 3 % less error on unseen images than 0.0001.
@@ -54,24 +54,40 @@ def reconstruct(
             layer is then fitted together with the one before it.
         together: whether layers that lose features are fitted together with the one before them.
     """
-    original = with_gates(original)
+    networks = Frontier(with_gates(original), pruned, samples)
     add_gates(pruned)
-    for place in (place for place in places(pruned, kept) if len(place.kept)):  # what has no feature left is to go
-        inputs, given, wanted = _observed(original, pruned, place, samples)
-        weight, width = place.layer.matrices(pruned), len(place.kept)
+    found = [place for place in places(pruned, kept) if len(place.kept)]  # what has no feature left is to go
+    alone = settle is not None or not together
+    pairs = [None if alone or place.layer.name not in kept else pair_of(pruned, place, kept) for place in found]
+    for number, (place, pair) in enumerate(zip(found, pairs, strict=True)):
+        networks = _advanced(networks, found[number:], pairs[number:])
+        inputs, given, wanted = _observed(networks, place)
         if not inputs.shape[2]:
             continue  # all that it had is gone, and it has no bias
-        change = solve(inputs, given, wanted, rectified=place.rectified)
-        weight[..., place.kept] += change[:, :width].swapaxes(1, 2)
-        place.layer.store(pruned, weight)
-        if change.shape[1] > width:
-            place.layer.add_to_bias(pruned, change[:, width].ravel())
+        _change(pruned, place, solve(inputs, given, wanted, rectified=place.rectified))
         if settle is not None:
             settle(place.layer, inputs)
-        elif together and place.layer.name in kept and (pair := pair_of(pruned, place, kept)) is not None:
-            fit_together(original, pruned, pair, samples)
+        elif pair is not None:
+            fit_together(pair, networks)
         store_gates(pruned)
     remove_gates(pruned)
+
+
+def _advanced(networks: Frontier, left: Sequence[Place], pairs: Sequence[Pair | None]) -> Frontier:
+    """In front of the layers that are left to be repaired, and of those that they are fitted together with."""
+    firsts = [pair.first for pair in pairs if pair is not None]
+    layers = [*(place.layer for place in left), *firsts]
+    wanted = [*(layer.input for layer in layers), *(place.value for place in left)]
+    return networks.advanced(wanted, {weighted_node(layer.node) for layer in layers})
+
+
+def _change(model: ir.Model, place: Place, change: Matrices) -> None:
+    """Add [G, D, M] to what a layer stores, in place; a last feature is that of its bias."""
+    weight, width = place.layer.matrices(model), len(place.kept)
+    weight[..., place.kept] += change[:, :width].swapaxes(1, 2)
+    place.layer.store(model, weight)
+    if change.shape[1] > width:
+        place.layer.add_to_bias(model, change[:, width].ravel())
 
 
 def solve(inputs: Rows, given: Rows, wanted: Rows, *, rectified: bool) -> Matrices:
@@ -93,19 +109,17 @@ def _step(hessian: Matrices, x: Rows, gap: Rows) -> Matrices:
     return np.asarray(np.linalg.solve(hessian, products))
 
 
-def _observed(original: ir.Model, pruned: ir.Model, place: Place, samples: Dataset) -> tuple[Rows, Rows, Rows]:
+def _observed(networks: Frontier, place: Place) -> tuple[Rows, Rows, Rows]:
     """What the layer sums over, the value it adds to, and that value in the original network: [n, G, …] each."""
+    pruned, samples = networks.changed, networks.samples
     layer, value = place.layer, str(place.value.name)
     names = [str(layer.input.name), value, original_name(value)]
     if is_gate(layer.node):
         names.append(original_name(names[0]))
-    graph = side_by_side(original, pruned, names)
     parts: list[list[Rows]] = [[] for _ in names]
     width = features(layer.slot) * layer.groups + 2 * layer.matrices(pruned).size // features(layer.slot)
     count = max(1, min(PLACES, _ROWS_BYTES // (4 * width * len(samples))))
-    everything = np.arange(len(samples))
-    # No budget: all three are needed of a sample at once.
-    for tensor, position, values in observe(graph, names, samples, everything, label="repairing", budget=2**62):
+    for tensor, position, values in networks.observe(names):
         if tensor in (1, 2):
             drawn = outputs(layer.slot, values, position, count)
             parts[tensor].append(drawn.reshape(-1, layer.groups, drawn.shape[-1] // layer.groups))
