@@ -124,6 +124,26 @@ def test_a_run_trains_a_student_prunes_and_finetunes_it(folder: Path, recipe: Wr
     assert not list((folder / "out").glob("*.checkpoint"))
 
 
+def test_a_run_trains_factors(folder: Path, recipe: WriteRecipe, invoke: Invoke) -> None:
+    """Catches factors that the stage behind the training does not find again, and a training that wants something pruned."""
+    path = recipe(data=ASKED["data"], folds={"splits": 2}, factorize={"macs": 0.6}, gate=ASKED["gate"], quantize=None,
+                  finetune={"learning_rate": 0.005, "epochs": 5, "factors": True},
+                  model={"source": "network:build"})  # fmt: skip
+    path.write_text("quantize = false\n" + path.read_text())
+    result = invoke("run", path, "-o", folder / "out", "-q")
+    assert result.exit_code == 0, result.output
+    graphs, log = (
+        read(folder / "out" / name)[key] for name, key in (("report.json", "graphs"), ("evidence/facts.json", "log"))
+    )
+    assert list(graphs) == ["exported.onnx", "finetuned.onnx", "factorized.onnx"]
+    assert graphs["factorized.onnx"]["macs"] <= 0.6 * graphs["finetuned.onnx"]["macs"]
+    assert graphs["factorized.onnx"]["score"] == graphs["finetuned.onnx"]["score"]
+    errors = [
+        entry["detail"].split()[-1] for entry in log if entry["pass"] == "factorize" and entry["action"] == "done"
+    ]
+    assert errors == ["0.00%"]
+
+
 def test_each_round_of_refit_finetunes_its_own_network(folder: Path, recipe: WriteRecipe) -> None:
     """Catches a fold that masks or training have seen: each round has the samples of its own part, and no more."""
     path = recipe(**ASKED, model={"source": "network:build"}, quantize=None)
@@ -245,6 +265,30 @@ def test_wrong_requests_say_so_and_write_nothing(
         (
             {"data": {"train": "train.npz"}, "prune": {"macs": 0.5}, "finetune": {"teacher": "self"}},
             "belongs to [distill]",
+        ),
+        ({"data": {"train": "train.npz"}, "finetune": {"factors": True}}, "needs [factorize]"),
+        (
+            {"data": {"train": "train.npz"}, "factorize": {"latency": 0.5}, "finetune": {"factors": True}},
+            "a budget in macs, parameters or bytes",
+        ),
+        (
+            {
+                "data": {"train": "train.npz"},
+                "prune": {"method": "2:4"},
+                "factorize": {"macs": 0.5},
+                "finetune": {"factors": True},
+            },
+            "no single zeros",
+        ),
+        (
+            {
+                "data": {"train": "train.npz"},
+                "factorize": {"macs": 0.5},
+                "finetune": {"factors": True},
+                "share": {"epochs": 2},
+                "quantize": {"precision": "static"},
+            },
+            "would be no products",
         ),
         ({"data": {"train": "data.npz"}, "distill": {"student": "network:build_small"}}, "two sides of a split"),
         (

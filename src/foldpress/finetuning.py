@@ -1,4 +1,4 @@
-"""Fine-tuning under masks: what pruning leaves out stays out while the rest learns to do without."""
+"""Fine-tuning under masks and in factors: what is left out stays out, products stay products, and the rest makes up for it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from foldpress.data import Array
+from foldpress.factor_tuning import factor_parameters
 from foldpress.masked_network import MaskedNetwork
 from foldpress.optimizer.by_layer import by_layer
 from foldpress.optimizer.layers import weighted_layers
@@ -34,6 +35,7 @@ def finetune(
     plan: "Plan",
     *,
     gradual: bool = False,
+    factors: bool = False,
     tuning: "Tuning | None" = None,
     checkpoint: "Checkpoint | None" = None,
     **heard: Any,
@@ -48,22 +50,26 @@ def finetune(
         loss: of a batch.
         plan: how long, how fast.
         gradual: let masks of single weights grow while it learns; else they are all there from the start.
+        factors: let what `press` factorizes learn as products, so that it is found again at no error.
         tuning: of values that the weights which are left are to share, or None.
         checkpoint: where its state is kept.
         **heard: features that are compared, and the output that is learned.
 
     Returns:
-        The float graph without what was pruned.
+        The float graph without what was pruned; products are multiplied out.
 
     Raises:
-        ModelError: masked weights that cannot be traced to parameters.
+        ModelError: masked weights, or those of products, that cannot be traced to parameters.
         DivergedError: the loss is no number any more.
     """
+    from foldpress.training.codebooks import write_back
     from foldpress.training.distillation import distill
+    from foldpress.training.factors import Factored
 
     masks, repaired = press.masked()
     grows = gradual and press.prune is not None and press.prune.sparsity is not None
     stays = network.take(masks, press.model if grows else repaired.model)
+    learned = factor_parameters(network, masks, press) if factors else ()
     constraints = _growing(network, press) if grows else _held(network, stays)
     label = "fine-tuning under masks"
     trained = distill(
@@ -77,19 +83,24 @@ def finetune(
         label=label,
         **heard,
     )
+    if factors:
+        write_back(network.module, Factored)
     if tuning is not None:
         tuning.run(network.module, _bits(network, tuning), pool, teachers, loss, plan, **heard)
     pruned = network.pruned(masks)
-    return PassResult(pruned.model, (*repaired.log, _entry(trained, stays)))
+    return PassResult(pruned.model, (*repaired.log, *learned, _entry(trained, stays)))
 
 
 def _held(network: MaskedNetwork, stays: Mapping[str, Array]) -> "tuple[Constraint, ...]":
     """What is left out stays out."""
     import torch
 
+    from foldpress.training.factors import rest_of
     from foldpress.training.masking import Held
 
-    return (Held(network.module, {name: torch.from_numpy(mask) for name, mask in stays.items()}),)
+    known = dict(network.module.named_parameters())
+    masks = {name if name in known else rest_of(name): torch.from_numpy(mask) for name, mask in stays.items()}
+    return (Held(network.module, masks),)
 
 
 def _growing(network: MaskedNetwork, press: Press) -> "tuple[Constraint, ...]":

@@ -18,6 +18,7 @@ from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.groups import find_groups
 from foldpress.optimizer.masks import Masks, gone
 from foldpress.optimizer.passes import PassResult, apply
+from foldpress.optimizer.shrink import shrink
 from foldpress.optimizer.structured import cut
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class MaskedNetwork:
             ModelError: weights that cannot be traced to parameters; names the node.
         """
         stays = self.origins.split(_stays(self.graph, masks, self.origins))
-        self._load(repaired, self.origins)
+        self.load(self.graph, repaired, self.origins)
         return {name: mask for name, mask in stays.items() if not mask.all()}
 
     def pruned(self, masks: Masks) -> PassResult:
@@ -85,13 +86,29 @@ class MaskedNetwork:
             return PassResult(graph)
         return PassResult(cut(graph, masks, fit_inputs(self._samples, input_specs(graph))))
 
-    def _load(self, repaired: ir.Model, origins: "Origins") -> None:
+    def pruned_origins(self, masks: Masks) -> "Origins":
+        """From which parameters the numbers in that graph come."""
+        from foldpress.exporter.origins import find_origins
+
+        def prepared(graph: ir.Model) -> ir.Model:
+            made = _cleaned(graph)
+            shrink(made, masks)
+            return made
+
+        return find_origins(self.module, self._samples, prepared if masks.channels else _cleaned)
+
+    def load(self, before: ir.Model, after: ir.Model, origins: "Origins") -> None:
+        """Put weights in which two graphs of it differ into the module, as the second has them.
+
+        Raises:
+            ModelError: they cannot be traced to parameters; names the node.
+        """
         import torch
 
         known = dict(self.module.named_parameters())
         flat = np.concatenate([one.detach().numpy().ravel() for one in known.values()])
-        for place, before, after in _changed(self.graph, repaired):
-            flat[origins.at(place, before != after)] = after[before != after]
+        for place, old, new in _changed(before, after):
+            flat[origins.at(place, old != new)] = new[old != new]
         with torch.no_grad():
             for name, values in origins.split(flat).items():
                 known[name].copy_(torch.from_numpy(values))

@@ -64,11 +64,24 @@ class Recipe(Table):
     def _training_has_what_it_needs(self) -> "Recipe":
         if self.trainings and self.data.train is None:
             raise ValueError("[distill] and [finetune] train, and there is nothing to train on: add [data] train")
-        if self.finetune is not None and self.prune is None:
+        if self.finetune is not None and self.finetune.factors:
+            self._check_factors()
+        elif self.finetune is not None and self.prune is None:
             raise ValueError("[finetune] trains under the masks of [prune], which is not there")
         if self.finetune is not None and self.finetune.gradual and (self.prune is None or self.prune.sparsity is None):
             raise ValueError("finetune.gradual lets single weights go: it needs prune.sparsity")
         return self
+
+    def _check_factors(self) -> None:
+        table = self.factorize
+        if table is None or table.latency is not None or table.max_drop is not None:
+            raise ValueError("finetune.factors needs [factorize] with a budget in macs, parameters or bytes")
+        if self.prune is not None and self.prune.method != "structured":
+            raise ValueError('finetune.factors: products keep no single zeros; set prune.method = "structured"')
+        if self.share is not None and self.share.epochs is not None:
+            raise ValueError(
+                "finetune.factors and share.epochs: shared values would be no products; leave one of them out"
+            )
 
     @property
     def trainings(self) -> list[TrainTable]:

@@ -111,7 +111,7 @@ class Training:
             pressing.settle(pressing.choose())
         return finetune(
             network, pressing.press, self._pool(table, network.module), self._teachers(table), self._loss(table),
-            make_plan(table, self.recipe.folder), gradual=table.gradual, checkpoint=checkpoint,
+            make_plan(table, self.recipe.folder), gradual=table.gradual, factors=table.factors, checkpoint=checkpoint,
             tuning=None if self.recipe.share is None else self.recipe.share.tuning(),
             features=table.features, feature_weight=table.feature_weight, output=self.output,
         )  # fmt: skip

@@ -65,7 +65,7 @@ def exported(network: str, scratch: Path) -> tuple[Path, Path]:
     Raises:
         RequestError: there are no trained weights.
     """
-    source, folder, weights = _network(network, scratch)
+    source, folder, weights = origin(network, scratch)
     if not weights.is_file():
         raise RequestError(f"there are no trained weights {weights}")
     path = scratch / f"{network}.onnx"
@@ -107,7 +107,7 @@ def accuracy(model: ir.Model, data: Dataset) -> float:
     return float((scores(model, data).argmax(1) == data.y).mean())
 
 
-def _network(network: str, scratch: Path) -> tuple[str, Path, Path]:
+def origin(network: str, scratch: Path) -> tuple[str, Path, Path]:
     """Source, folder and weights."""
     if network in GIVEN:
         return "model:build", ROOT / "tests/data" / network, SHARED / GIVEN[network]

@@ -53,6 +53,15 @@ class Origins:
             )
         return numbers
 
+    def owner(self, numbers: Indices) -> tuple[str, Indices] | None:
+        """The parameter that numbers belong to, and their positions in it, flattened; None where they belong to several."""
+        ends = np.cumsum([shape.numel() for shape in self.shapes.values()])
+        first, last = np.searchsorted(ends, [numbers.min(), numbers.max()], side="right")
+        if first != last:
+            return None
+        name, shape = [*self.shapes.items()][first]
+        return name, numbers - (ends[first] - shape.numel())
+
     def split(self, flat: Array) -> dict[str, Array]:
         """One value for each number, [all], as arrays by the parameters' names."""
         ends = np.cumsum([shape.numel() for shape in self.shapes.values()])

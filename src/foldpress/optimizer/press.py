@@ -200,6 +200,12 @@ class Press:
         """The network of the round that ships as factorization gets it, and the pass that would factorize it."""
         return self._stages.pruning.without(None, 0).model, self._stages.factorizing.the_pass(None, 0)
 
+    def unpruned_of(self, model: ir.Model) -> "Press":
+        """A press of another graph of the same inputs, of which nothing is pruned: what pruning has left, say."""
+        rounds = self._stages.pruning.rounds
+        factorizing = Factorizing(Pruning(model, None, rounds), self.factorize)
+        return self._of(factorizing, self._stages.sharing.share, self._stages.quantize)
+
     def ship(self) -> Pressed:
         """The graphs that learned from all folds."""
         return self._stages.of(None, 0)

@@ -89,6 +89,8 @@ class Pruning(ByRound):
     @cached_property
     def masked(self) -> tuple[Masks, PassResult]:
         """What goes of the network that learned from all folds, and that network with it hidden and the rest repaired."""
+        if self.prune is None:
+            return Masks(), PassResult(self.model)
         model = copy_graph(self.model)
         with one_thread():
             masks, log = self._pass(None, 0).mask(model)

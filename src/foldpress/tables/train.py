@@ -78,10 +78,11 @@ class DistillTable(TrainTable):
 
 
 class FinetuneTable(TrainTable):
-    """`[finetune]`: training under the masks of `[prune]`."""
+    """`[finetune]`: training under the masks of `[prune]`, and in the factors of `[factorize]`."""
 
     learning_rate: Positive = 2e-4  # a higher one undoes the repair first
     gradual: bool = False
+    factors: bool = False
 
     @model_validator(mode="after")
     def _others_to_learn_from(self) -> "FinetuneTable":

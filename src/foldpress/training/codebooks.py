@@ -52,10 +52,10 @@ def read_from_codebooks(module: torch.nn.Module, places: Mapping[str, Places], z
         parametrize.register_parametrization(module.get_submodule(owner), last, reading)
 
 
-def write_back(module: torch.nn.Module) -> None:
-    """Make plain parameters of all that is read from codebooks, in place."""
+def write_back(module: torch.nn.Module, kind: type[torch.nn.Module] = Reading) -> None:
+    """Make plain parameters of all that is read from codebooks, or made by another `kind` of parametrization, in place."""
     module.zero_grad()  # gradients of values would stay with the weights that they become, and fit no copy of them
     for part in module.modules():
         for name in list(getattr(part, "parametrizations", {})):
-            if any(isinstance(one, Reading) for one in part.parametrizations[name]):  # type: ignore[index]
+            if any(isinstance(one, kind) for one in part.parametrizations[name]):  # type: ignore[index]
                 parametrize.remove_parametrizations(part, name)
