@@ -62,28 +62,32 @@ class Frontier:
         """
         lead = _leading(wanted, _settled(self.changed, changing), self._keeps)
         names = tuple(str(value.name) for value in lead if value.producer() is not None)
-        if not names or set(names) == set(self.known) or self._size(lead) > _BYTES:
+        if not names or set(names) == set(self.known) or self._least(lead) > _BYTES:
             return self
         inputs = [str(value.name) for value in lead if value.producer() is None]
+        found = self._values(names)
+        if found is None:
+            return self
         given = {name: self.samples.inputs[name][self.samples.rows] for name in inputs}
-        return replace(self, samples=Dataset(given | self._values(names)), known=names)
+        return replace(self, samples=Dataset(given | found), known=names)
 
     def _keeps(self, value: ir.Value) -> bool:
         """Whether a tensor can be kept sample by sample."""
         return value.dtype == ir.DataType.FLOAT and keeps_samples_apart(self.changed, [str(value.name)])
 
-    def _size(self, values: Sequence[ir.Value]) -> float:
-        """Bytes of tensors of both networks; infinite where a size is not known."""
-        shapes = [list(value.shape or ())[1:] for value in values]
-        sizes = [math.prod(size if isinstance(size, int) else math.inf for size in shape) for shape in shapes]
+    def _least(self, values: Sequence[ir.Value]) -> int:
+        """Bytes of tensors of both networks, as far as their sizes are known before running."""
+        sizes = [math.prod(size for size in list(value.shape or ())[1:] if isinstance(size, int)) for value in values]
         return 2 * _FLOAT_BYTES * len(self.samples) * sum(sizes)
 
-    def _values(self, names: Sequence[str]) -> dict[str, Array]:
-        """Those of both networks, for all samples."""
+    def _values(self, names: Sequence[str]) -> dict[str, Array] | None:
+        """Those of both networks, for all samples; None where they turn out to be too large."""
         both = [*names, *map(original_name, names)]
         made: dict[str, Array] = {}
         for number, position, values in self.observe(both):
             kept = made.setdefault(both[number], np.empty((len(self.samples), *values.shape[1:]), np.float32))
+            if sum(one.nbytes for one in made.values()) > _BYTES:
+                return None
             kept[position] = values
         return made
 
