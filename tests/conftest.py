@@ -66,6 +66,17 @@ class Classifier:
         return self.folder / "data.npz"
 
 
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Trainings of tiny networks: on a busy machine threads wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread() -> Iterator[None]:
     """Linear algebra on one thread, as wherever foldpress prunes: on a busy machine two take six times the CPU time of one."""

@@ -1,6 +1,5 @@
 """Factors that learn: they stay factors, factorization finds them again, and it helps."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -32,12 +31,7 @@ from foldpress.training.teachers import Teacher
 PLAN = Plan(epochs=8, batch=50, learning_rate=1e-3, patience=None)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 TRAINED_ON = 1000

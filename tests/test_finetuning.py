@@ -1,7 +1,5 @@
 """Fine-tuning under masks: what is masked stays out, what is cut computes the same, and it helps."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -30,12 +28,7 @@ from foldpress.training.teachers import Teacher
 PLAN = Plan(epochs=6, batch=50, learning_rate=3e-3, patience=None)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def samples(count: int = 400) -> Dataset:

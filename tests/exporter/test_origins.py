@@ -1,7 +1,6 @@
 """Which parameter every stored number comes from, and batch normalization folded in PyTorch: against the graph itself."""
 
 import copy
-from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -20,13 +19,7 @@ from foldpress.graph import initializer
 from foldpress.optimizer.cleanup import clean_up
 from foldpress.optimizer.passes import apply
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def cleaned(graph: ir.Model) -> ir.Model:

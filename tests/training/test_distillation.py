@@ -1,6 +1,5 @@
 """Training beside teachers: a few seconds on small tables, where what was learned can be told."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,7 @@ from foldpress.training.teachers import Teacher
 PLAN = Plan(epochs=6, batch=32, learning_rate=0.02)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def network(width: int = 8, seed: int = 0, outputs: int = 3) -> nn.Sequential:
