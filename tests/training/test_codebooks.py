@@ -12,6 +12,7 @@ from foldpress.codebook_tuning import Tuning, share_parameters
 from foldpress.data import Dataset
 from foldpress.errors import ModelError
 from foldpress.training.codebooks import write_back
+from foldpress.training.distillation import distill
 from foldpress.training.losses import Loss
 from foldpress.training.plan import Plan
 from foldpress.training.samples import Pool
@@ -106,3 +107,26 @@ def test_one_bit_beside_pruned_weights_leaves_two_values() -> None:
     share_parameters(module, {"0.weight": 1})
     assert values(module[0].weight) == 3
     assert np.isfinite(module[0].weight.detach().numpy()).all()
+
+
+def test_the_same_seed_gives_the_same_bits_on_two_threads() -> None:
+    """Catches gradients of values that threads add up in the order in which they come."""
+    generator = np.random.default_rng(0)
+    data = Dataset({"input": generator.normal(size=(128, 64)).astype(np.float32)}, generator.integers(0, 4, 128))
+    plan = Plan(epochs=2, learning_rate=1e-3, patience=None, held_back=0)
+
+    def trained() -> torch.Tensor:
+        torch.manual_seed(0)
+        module: Any = nn.Sequential(nn.Linear(64, 1024), nn.ReLU(), nn.Linear(1024, 4))
+        share_parameters(module, {"0.weight": 4})
+        distill(module, Pool(data), [], Loss(), plan)
+        weight: torch.Tensor = module[0].weight.detach()
+        return weight
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(trained(), trained())
+    finally:
+        torch.set_num_threads(before)
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -209,10 +209,19 @@ class _Epochs:
 
 @contextmanager
 def _reproducible(seed: int) -> Iterator[None]:
-    """Random numbers from `seed`, whatever was drawn before; afterwards PyTorch's generators are as they were."""
+    """Random numbers from `seed`, whatever was drawn before, and sums in one order; afterwards PyTorch is as it was.
+
+    Otherwise threads add up the gradients of shared values, and of all that indexing picks out, in the order in which they come.
+    Where PyTorch knows no such way, it warns.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         torch.manual_seed(seed)
-        yield
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _ticks(label: str, total: int) -> Generator[int]:
