@@ -14,7 +14,6 @@ from foldpress.graph import copy_graph
 from foldpress.masked_network import MaskedNetwork
 from foldpress.optimizer.blas import one_thread
 from foldpress.optimizer.factorize.product import Product
-from foldpress.optimizer.factorize.repair import factors_in_place
 from foldpress.optimizer.layers import Layer
 from foldpress.optimizer.masks import Masks
 from foldpress.optimizer.passes import LogEntry
@@ -48,13 +47,13 @@ def factor_parameters(network: MaskedNetwork, masks: Masks, press: Press) -> tup
 
     pruned = network.pruned(masks).model
     model, factorize = press.unpruned_of(pruned).offers()
+    dense = copy_graph(model)
     with one_thread():
-        rows = [row for row in factorize.decide(model) if row.taken is not None]
-        dense = copy_graph(model)
-        products = factors_in_place(dense, rows, factorize.samples)
+        rows, products = factorize.fit(dense)
     origins = network.pruned_origins(masks)
     network.load(model, dense, origins)
-    parts, log = _parts([(row.layer, products[row.layer.name]) for row in rows], origins)
+    taken = [(row.layer, products[row.layer.name]) for row in rows if row.layer.name in products]
+    parts, log = _parts(taken, origins)
     learn_factors(network.module, parts)
     return log
 

@@ -71,18 +71,8 @@ def finetune(
     stays = network.take(masks, press.model if grows else repaired.model)
     learned = factor_parameters(network, masks, press) if factors else ()
     constraints = _growing(network, press) if grows else _held(network, stays)
-    label = "fine-tuning under masks"
-    trained = distill(
-        network.module,
-        pool,
-        teachers,
-        loss,
-        plan,
-        constraints=constraints,
-        checkpoint=checkpoint,
-        label=label,
-        **heard,
-    )
+    trained = distill(network.module, pool, teachers, loss, plan, constraints=constraints, checkpoint=checkpoint,
+                      label="fine-tuning under masks", **heard)  # fmt: skip
     if factors:
         write_back(network.module, Factored)
     if tuning is not None:

@@ -90,12 +90,15 @@ class MaskedNetwork:
         """From which parameters the numbers in that graph come."""
         from foldpress.exporter.origins import find_origins
 
+        if not masks.channels:
+            return self.origins
+
         def prepared(graph: ir.Model) -> ir.Model:
             made = _cleaned(graph)
             shrink(made, masks)
             return made
 
-        return find_origins(self.module, self._samples, prepared if masks.channels else _cleaned)
+        return find_origins(self.module, self._samples, prepared)
 
     def load(self, before: ir.Model, after: ir.Model, origins: "Origins") -> None:
         """Put weights in which two graphs of it differ into the module, as the second has them.

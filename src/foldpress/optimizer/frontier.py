@@ -47,6 +47,7 @@ class Frontier:
         graph = side_by_side(self.original, self.changed, tensors, self.known)
         data = Dataset({str(value.name): self.samples.inputs[str(value.name)] for value in graph.graph.inputs},
                        rows=self.samples.rows)  # fmt: skip
+        # No budget: all tensors are needed of a sample at once.
         return observe(graph, tensors, data, np.arange(len(data)), label="repairing", budget=2**62)
 
     def select(self, indices: Indices) -> "Frontier":

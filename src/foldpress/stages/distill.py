@@ -75,8 +75,9 @@ def distill(
     pool = make_pool(network, labelled, unlabelled)
     check_samples(network, pool.labelled, loss, judged_output)
     teachers = make_teachers(table.teacher, folder, network)
-    key = _key(table, loss, judged_output, pool.labelled.fingerprint())
-    kept = None if checkpoint is None else Checkpoint(Path(checkpoint), key)
+    kept = None
+    if checkpoint is not None:  # else the samples need not be read for a fingerprint
+        kept = Checkpoint(Path(checkpoint), _key(table, loss, judged_output, pool.labelled.fingerprint()))
     trained = distill_by(table, network, pool, teachers, make_loss(table, task), folder, output=judged_output,
                          checkpoint=kept)  # fmt: skip
     result = _written(output, trained, pool.labelled, start)

@@ -53,12 +53,16 @@ class Factorize:
     def __call__(self, model: ir.Model) -> PassResult:
         """Choose, fit, replace; the log has one line for every layer, factorized or not."""
         declined = factorizable(model, self.method, self.protect)[1]
-        rows = self.decide(model)
-        products = factors_in_place(model, [row for row in rows if row.taken is not None], self.samples)
+        rows, products = self.fit(model)
         factorized = with_factors(model, rows, products)
         prove_equal(model, factorized, self.samples)
         log = [LogEntry(self.name, name, "declined", reason) for name, reason in declined]
         return PassResult(factorized, (*log, *(self._entry(row) for row in rows)))
+
+    def fit(self, model: ir.Model) -> tuple[list[LayerOffers], dict[str, Product]]:
+        """What each layer offers, and the products of those that take something, by name; in `model` they are multiplied out."""
+        rows = self.decide(model)
+        return rows, factors_in_place(model, [row for row in rows if row.taken is not None], self.samples)
 
     def decide(self, model: ir.Model) -> list[LayerOffers]:
         """What each layer offers, and what of it is taken."""
